@@ -1,0 +1,395 @@
+"""A drop-in for ``dbm`` and ``dbm.dumb``: the same files, the same interface, and what those lack.
+
+>>> import os, tempfile
+>>> folder = tempfile.TemporaryDirectory()
+>>> with open(os.path.join(folder.name, "stock")) as db:
+...     db["apples"] = "3"
+...     with db.transaction():
+...         db["pears"] = "5"
+...         del db["apples"]
+...     db.items()
+[(b'pears', b'5')]
+>>> folder.cleanup()
+
+Keys and values are bytes; text is stored as UTF-8. Any number of processes and threads may have the
+same database open. ``python -m hutch.dbm FILE...`` prints which module opens each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, ValuesView
+from typing import TYPE_CHECKING, overload
+
+from hutch.encoding import encode_key, encode_value
+from hutch.errors import ClosedError, HutchError
+from hutch.ordered import OrderedAccess
+from hutch.store import open_store
+from hutch.transaction import Slot, Transaction
+from hutch.whichdb import whichdb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Any, Literal, Self, TypeVar
+
+    from _typeshed import SupportsKeysAndGetItem
+
+    from hutch.encoding import FileName, Key, Value
+    from hutch.store import CheckReport, Statistics, Store
+
+    Default = TypeVar("Default")
+    AnyKey = TypeVar("AnyKey", str, bytes)
+
+__all__ = ["Database", "error", "open", "whichdb"]
+
+error = HutchError
+
+_FLAGS = ("r", "w", "c", "n")
+_DURABILITIES = ("close", "commit")
+_MISSING: Any = object()
+
+
+class _Values(ValuesView[bytes]):
+    """The values, read one at a time as they are asked for."""
+
+    __slots__ = ()
+    _mapping: Database
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._mapping.itervalues()
+
+    def __contains__(self, value: object) -> bool:
+        return any(stored == value for stored in self)
+
+
+class Database(OrderedAccess, MutableMapping[bytes, bytes]):
+    """An open database: a mapping of bytes to bytes that lives in files.
+
+    Any method may raise `ClosedError` once the handle is closed; one that changes something,
+    `ReadOnlyError` and `LockTimeout`; one that reads a value, `CorruptEntryError`, for a value that comes
+    back is the one that was stored. A key that is neither text nor bytes is a TypeError everywhere.
+    One entry is found, stored or deleted in O(1).
+
+    Attributes:
+        store: the engine below.
+    """
+
+    __slots__ = ("__weakref__", "_contains", "_delete", "_get", "_put")
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        # Bound once: a lookup here is to cost hardly more than the engine's own.
+        self._get = store.get
+        self._put = store.put
+        self._delete = store.delete
+        self._contains = store.contains
+
+    def __getitem__(self, key: Key) -> bytes:
+        if type(key) is not bytes:
+            key = encode_key(key)
+        value = self._get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: Key, value: Value) -> None:
+        if type(key) is not bytes:
+            key = encode_key(key)
+        self._put(key, value if type(value) is bytes else encode_value(value))
+
+    def __delitem__(self, key: Key) -> None:
+        if type(key) is not bytes:
+            key = encode_key(key)
+        if not self._delete(key):
+            raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return self._contains(key if type(key) is bytes else encode_key(key))  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return self.store.count()
+
+    @overload
+    def get(self, key: Key, default: None = None) -> bytes | None: ...
+    @overload
+    def get(self, key: Key, default: Default) -> bytes | Default: ...
+    def get(self, key: Key, default: Any = None) -> Any:
+        """Return the value of `key`, or `default`."""
+        value = self._get(key if type(key) is bytes else encode_key(key))
+        return default if value is None else value
+
+    def get_many(self, keys: Iterable[AnyKey]) -> dict[AnyKey, bytes]:
+        """Return the values of those of `keys` that exist, under the keys as they were given.
+
+        Inside a transaction they are all of one moment; outside, another process may write in between.
+        """
+        get = self._get
+        self._check_open()
+        pairs = ((key, get(encode_key(key))) for key in keys)
+        return {key: value for key, value in pairs if value is not None}
+
+    @overload
+    def pop(self, key: Key) -> bytes: ...
+    @overload
+    def pop(self, key: Key, default: Default) -> bytes | Default: ...
+    def pop(self, key: Key, default: Any = _MISSING) -> Any:
+        """Remove `key` and return its value: to one caller only, whoever else tries at the same time.
+
+        Raises:
+            KeyError: no such key, and no default.
+        """
+        key = encode_key(key)
+        value = self._get(key)
+        if value is not None:
+            with self.transaction():
+                value = self._get(key)
+                self._delete(key)
+        if value is not None:
+            return value
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
+
+    def popitem(self) -> tuple[bytes, bytes]:
+        """Remove the first entry and return it as (key, value).
+
+        Raises:
+            KeyError: the database is empty.
+        """
+        if self.store.count():
+            with self.transaction():
+                for key in self:
+                    value = self[key]
+                    del self[key]
+                    return key, value
+        raise KeyError("popitem(): the database is empty")
+
+    def setdefault(self, key: Key, default: Value = None) -> bytes:  # type: ignore[assignment,override]
+        """Return the value of `key`; where there is none, first store `default`.
+
+        Raises:
+            TypeError: a default has to be stored, and is neither text nor bytes.
+        """
+        key = encode_key(key)
+        value = self._get(key)
+        if value is None:
+            stored = encode_value(default)
+            with self.transaction():
+                value = self._get(key)
+                if value is None:
+                    self._put(key, stored)
+                    return stored
+        return value
+
+    def update(  # type: ignore[override]
+        self, other: SupportsKeysAndGetItem[Any, Value] | Iterable[tuple[Key, Value]] = (), /, **more: Value
+    ) -> None:
+        """Store many entries as one: all of them or, if anything goes wrong, none.
+
+        Args:
+            other: a mapping, an object with ``keys()``, or pairs of key and value.
+            more: entries whose keys are text.
+        """
+        changes: dict[bytes, bytes | None] = {}
+        source: Any = other
+        if hasattr(source, "keys"):
+            for key in source.keys():  # noqa: SIM118  # all that such an object must have, besides []
+                changes[encode_key(key)] = encode_value(source[key])
+        else:
+            for key, value in source:
+                changes[encode_key(key)] = encode_value(value)
+        for name, value in more.items():
+            changes[encode_key(name)] = encode_value(value)
+        self.store.apply(changes)
+
+    def clear(self) -> None:
+        """Delete every entry, in one step."""
+        self.store.clear()
+
+    def modify(self, key: Key, function: Callable[[bytes | None], Value | None]) -> bytes | None:
+        """Replace a value by what `function` makes of it, with nobody writing in between.
+
+        >>> import os, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> with open(os.path.join(folder.name, "count")) as db:
+        ...     db.modify("visits", lambda visits: str(int(visits or 0) + 1))
+        b'1'
+        >>> folder.cleanup()
+
+        Args:
+            function: takes the value, or None where there is none; returns the new one, or None to delete.
+
+        Returns:
+            What is stored now, or None.
+        """
+        with self.edit(key) as slot:
+            value = function(slot.value)  # type: ignore[arg-type]
+            slot.value = value = None if value is None else encode_value(value)
+        return value
+
+    def edit(self, key: Key) -> Slot:
+        """Work on one value in a ``with`` block while nobody else can write: see `Slot`."""
+        return Slot(self.store, encode_key(key))
+
+    def transaction(self) -> Transaction:
+        """Make a ``with`` block all or nothing, in memory, for other processes, and after a crash.
+
+        The block sees its own writes; others see them when it ends. An exception undoes them and goes
+        on. A transaction inside another joins it. Others who want to write wait, so keep it short.
+        """
+        return Transaction(self)
+
+    # Iteration is in the order of insertion and survives updates: an entry that is there throughout
+    # comes exactly once. Nothing is held in memory but the entry at hand.
+
+    def iterkeys(self) -> Iterator[bytes]:
+        """Iterate over the keys."""
+        self._check_open()
+        return self.store.keys()
+
+    __iter__ = iterkeys
+
+    def iteritems(self) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over pairs of key and value."""
+        self._check_open()
+        return self.store.items()
+
+    def itervalues(self) -> Iterator[bytes]:
+        """Iterate over the values."""
+        self._check_open()
+        return (value for _, value in self.store.items())
+
+    def keys(self) -> list[bytes]:  # type: ignore[override]
+        """Return a list of the keys."""
+        return list(self.iterkeys())
+
+    def items(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
+        """Return a list of pairs of key and value."""
+        return list(self.iteritems())
+
+    def values(self) -> ValuesView[bytes]:
+        """Return a view of the values."""
+        self._check_open()
+        return _Values(self)
+
+    # Upkeep.
+
+    @property
+    def path(self) -> str:
+        """The absolute name of the database, without the suffixes of its files."""
+        return self.store.path
+
+    @property
+    def readonly(self) -> bool:
+        """Whether the database was opened with flag ``'r'``."""
+        return self.store.readonly
+
+    @property
+    def closed(self) -> bool:
+        """Whether this handle has been closed."""
+        return self.store.closed
+
+    def sync(self) -> None:
+        """Bring everything to the disk, where the stdlib finds it and a power cut leaves it."""
+        self.store.sync()
+
+    def reorganize(self) -> None:
+        """Rewrite the files without the space that deleted and replaced entries have left. O(n)."""
+        self.store.reorganize()
+
+    def backup(self, path: FileName) -> None:
+        """Write a copy of one moment of the database while others go on. The stdlib can open it. O(n).
+
+        Args:
+            path: the name of the copy, without a suffix.
+
+        Raises:
+            FileExistsError: there is a database of that name.
+        """
+        self.store.backup(path)
+
+    def check(self, fix: bool = False) -> CheckReport:
+        """Read everything and compare it with its checksums. O(n).
+
+        Args:
+            fix: repair what can be repaired.
+
+        Returns:
+            A report: ``ok``, ``entry_count`` and ``problems``, each with key, file and offset.
+        """
+        return self.store.check(fix)
+
+    def statistics(self) -> Statistics:
+        """Return numbers about the database, none of which changes any more."""
+        return self.store.statistics()
+
+    def close(self) -> None:
+        """Release the files; afterwards the stdlib can open them. Closing twice does nothing."""
+        self._sorted = None
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Store]]:
+        return type(self), (self.store,)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "read-only" if self.readonly else "open"
+        return f"<{type(self).__name__} {self.path!r}, {state}>"
+
+    def _check_open(self) -> None:
+        # For what would find out only at the first step of an iteration, or not at all.
+        if self.store.closed:
+            raise ClosedError
+
+
+def open(  # noqa: A001  # the name that every module of this kind has
+    file: FileName,
+    flag: Literal["r", "w", "c", "n"] = "c",
+    mode: int = 0o666,
+    *,
+    durability: Literal["close", "commit"] = "close",
+    exclusive: bool = False,
+    timeout: float | None = None,
+    verify: bool = True,
+) -> Database:
+    """Open a database.
+
+    Args:
+        file: the name of the database; its files have it with ``.dat``, ``.dir`` and others added.
+        flag: ``'r'`` read an existing database, ``'w'`` read and write one, ``'c'`` make it if there is
+            none, ``'n'`` make it anew whatever there is.
+        mode: permission bits for the files if they are made here, less the umask.
+        durability: what survives a power cut: with ``'close'`` everything up to the last `sync` or
+            close, with ``'commit'`` every statement. A process that dies loses nothing either way.
+        exclusive: admit no other handle.
+        timeout: how many seconds to wait for a lock at most; None waits as long as it takes.
+        verify: compare every value that is read with its checksum.
+
+    Raises:
+        ValueError: an unknown flag or durability, or (a `CorruptDirectoryError`) a directory that neither
+            dbm.dumb nor hutch has written; nothing on the disk has changed.
+        FileNotFoundError: flag ``'r'`` or ``'w'``, and there is no such database. None is made.
+        LockTimeout: the database is open elsewhere, and one of the handles is exclusive.
+        OSError: as the operating system has it.
+    """
+    if flag not in _FLAGS:
+        raise ValueError("Flag must be one of 'r', 'w', 'c', or 'n'")
+    if durability not in _DURABILITIES:
+        raise ValueError("Durability must be one of 'close' or 'commit'")
+    return Database(
+        open_store(file, flag, mode, durability=durability, exclusive=exclusive, timeout=timeout, verify=verify)
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    for name in sys.argv[1:]:
+        print(whichdb(name) or "UNKNOWN", name)  # noqa: T201  # a command, like the stdlib's

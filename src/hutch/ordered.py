@@ -1,0 +1,221 @@
+"""A database in the order of its keys: the first, the next, a range, a prefix.
+
+The files keep the order of insertion, so the sorted keys live in memory: the first use costs O(n log n)
+time and the memory of all keys; from then on each use takes in what any process has changed since.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from hutch.encoding import encode_key
+from hutch.errors import ClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sortedcontainers import SortedList
+
+    from hutch.encoding import Key
+    from hutch.store import Store
+
+    Item = tuple[bytes, bytes]
+
+__all__ = ["OrderedAccess", "SortedKeys"]
+
+# How many keys a range takes at a time: it holds the lock only meanwhile, and sees what is
+# inserted further on.
+_CHUNK_KEYS = 128
+
+
+class SortedKeys:
+    """The keys of a store in the order of their bytes, in step with every process that writes."""
+
+    __slots__ = ("_keys", "_lock", "_pid", "_sequence", "_store")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._start()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._keys: SortedList[bytes] | None = None
+        self._sequence = 0
+        self._pid = os.getpid()
+
+    def above(self, key: bytes | None, *, inclusive: bool = False, count: int = 1) -> list[bytes]:
+        """Return up to `count` keys that come after `key` (None: from the first one on), ascending.
+
+        Args:
+            inclusive: `key` itself counts too.
+
+        O(log n + count), beyond what others have changed since the last call.
+        """
+        return self._walk(key, None, inclusive, count)
+
+    def below(self, key: bytes | None, *, inclusive: bool = False, count: int = 1) -> list[bytes]:
+        """Return up to `count` keys that come before `key` (None: from the last one on), descending."""
+        return self._walk(None, key, inclusive, count, reverse=True)
+
+    def _walk(
+        self, low: bytes | None, high: bytes | None, inclusive: bool, count: int, reverse: bool = False
+    ) -> list[bytes]:
+        if self._pid != os.getpid():
+            self._start()  # a thread of the parent may have been half-way through when it forked
+        with self._lock:
+            keys = self._current()
+            return list(islice(keys.irange(low, high, (inclusive, inclusive), reverse), count))
+
+    def _current(self) -> SortedList[bytes]:
+        """Take in what has changed. The caller holds the lock."""
+        store = self._store
+        sequence = store.sequence
+        changes = None
+        if self._keys is not None:
+            if sequence == self._sequence:
+                return self._keys
+            changes = store.changes_since(self._sequence)
+        if self._keys is None or changes is None:
+            from sortedcontainers import SortedList  # here, because most programs never need it
+
+            # What is committed while this reads comes again as a change, and does no harm twice.
+            self._keys = SortedList(store.keys())
+        else:
+            for key, present in changes:
+                if not present:
+                    self._keys.discard(key)
+                elif key not in self._keys:
+                    self._keys.add(key)
+        self._sequence = sequence
+        return self._keys
+
+
+class OrderedAccess:
+    """Sorted access for a class with a `store`: what BSD's db gave to shelve, ranges and prefixes.
+
+    `first`, `last`, `next`, `previous` and `set_location` move a cursor, of which each thread has its
+    own. It is a key, not a number, so that it keeps its place whatever is inserted or deleted.
+    """
+
+    __slots__ = ("_cursor", "_sorted", "store")
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._cursor = threading.local()
+        self._sorted: SortedKeys | None = None
+
+    def first(self) -> Item:
+        """Go to the first entry in the order of keys and return it.
+
+        Raises:
+            KeyError: the database is empty.
+        """
+        return self._go(None, reverse=False)
+
+    def last(self) -> Item:
+        """Go to the last entry in the order of keys and return it.
+
+        Raises:
+            KeyError: the database is empty.
+        """
+        return self._go(None, reverse=True)
+
+    def next(self) -> Item:
+        """Go on to the next entry in the order of keys, at first to the first, and return it.
+
+        Raises:
+            KeyError: there is none; the cursor stays where it is.
+        """
+        return self._go(getattr(self._cursor, "key", None), reverse=False)
+
+    def previous(self) -> Item:
+        """Go back to the previous entry in the order of keys, at first to the last, and return it.
+
+        Raises:
+            KeyError: there is none; the cursor stays where it is.
+        """
+        return self._go(getattr(self._cursor, "key", None), reverse=True)
+
+    def set_location(self, key: Key) -> Item:
+        """Go to `key`, or else to the first key after it, and return that entry.
+
+        Raises:
+            KeyError: there is none; the cursor stays where it is.
+        """
+        return self._go(encode_key(key), reverse=False, inclusive=True)
+
+    def range(self, start: Key | None = None, stop: Key | None = None, *, reverse: bool = False) -> Iterator[Item]:
+        """Iterate over the entries from `start` up to but not including `stop`, in the order of keys.
+
+        Keys compare as bytes. Entries that are inserted further on while this runs come too.
+
+        Args:
+            start: the lowest key; None: from the first one on.
+            stop: the key to stop before; None: to the last one.
+            reverse: the same entries, highest key first.
+        """
+        sorted_keys = self._sorted_keys()
+        low = None if start is None else encode_key(start)
+        high = None if stop is None else encode_key(stop)
+        return self._descend(sorted_keys, low, high) if reverse else self._ascend(sorted_keys, low, high)
+
+    def prefix(self, prefix: Key, *, reverse: bool = False) -> Iterator[Item]:
+        """Iterate over the entries whose keys begin with `prefix`, in the order of keys.
+
+        >>> import hutch.dbm, os, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> with hutch.dbm.open(os.path.join(folder.name, "people")) as db:
+        ...     db.update({"user/2": "Bo", "user/1": "Al", "group/1": "all"})
+        ...     list(db.prefix("user/"))
+        [(b'user/1', b'Al'), (b'user/2', b'Bo')]
+        >>> folder.cleanup()
+        """
+        low = encode_key(prefix)
+        stem = low.rstrip(b"\xff")
+        high = stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+        return self.range(low, high, reverse=reverse)
+
+    def _sorted_keys(self) -> SortedKeys:
+        if self.store.closed:
+            raise ClosedError
+        if self._sorted is None:
+            self._sorted = SortedKeys(self.store)
+        return self._sorted
+
+    def _go(self, key: bytes | None, *, reverse: bool, inclusive: bool = False) -> Item:
+        sorted_keys = self._sorted_keys()
+        step = sorted_keys.below if reverse else sorted_keys.above
+        while found := step(key, inclusive=inclusive):
+            key = found[0]
+            inclusive = False
+            value = self.store.get(key)
+            if value is not None:  # else it has just been deleted elsewhere
+                self._cursor.key = key
+                return key, value
+        if key is None:
+            raise KeyError("the database is empty")
+        raise KeyError(key)
+
+    def _ascend(self, sorted_keys: SortedKeys, low: bytes | None, high: bytes | None) -> Iterator[Item]:
+        inclusive = True
+        while keys := sorted_keys.above(low, inclusive=inclusive, count=_CHUNK_KEYS):
+            for key in keys:
+                if high is not None and key >= high:
+                    return
+                value = self.store.get(key)
+                if value is not None:
+                    yield key, value
+            low, inclusive = keys[-1], False
+
+    def _descend(self, sorted_keys: SortedKeys, low: bytes | None, high: bytes | None) -> Iterator[Item]:
+        while keys := sorted_keys.below(high, count=_CHUNK_KEYS):
+            for key in keys:
+                if low is not None and key < low:
+                    return
+                value = self.store.get(key)
+                if value is not None:
+                    yield key, value
+            high = keys[-1]
