@@ -1,0 +1,31 @@
+"""The ``hutch`` command (extra ``cli``: click and rich).
+
+``main`` is the entry point. One module holds one command; `app` lists them and imports only the one that is run.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+MISSING_EXTRA = "hutch: the command line needs {name}, which is not installed; run: pip install 'hutch[cli]'"
+EXIT_USAGE = 2
+
+
+def main() -> int:
+    """Run the command line of this process.
+
+    Returns:
+        The exit code, for ``sys.exit``; most commands exit by themselves.
+    """
+    try:
+        from hutch.cli.app import hutch
+    except ModuleNotFoundError as problem:
+        package = (problem.name or "").partition(".")[0]
+        if package not in ("click", "rich"):
+            raise
+        print(MISSING_EXTRA.format(name=package), file=sys.stderr)
+        return EXIT_USAGE
+    hutch(prog_name="hutch")
+    return 0
