@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import MutableMapping, ValuesView
 from typing import TYPE_CHECKING, overload
 
+from hutch.blocks import Slot, Transaction
 from hutch.encoding import encode_key, encode_value
 from hutch.errors import ClosedError, HutchError
 from hutch.ordered import OrderedAccess
 from hutch.store import open_store
-from hutch.transaction import Slot, Transaction
 from hutch.whichdb import whichdb
 
 if TYPE_CHECKING:
