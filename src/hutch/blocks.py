@@ -1,61 +1,84 @@
-"""A transaction's own view: what it will change, over what is committed."""
+"""What ``with`` statements hold: a transaction of many entries, or a slot with one."""
 
 from __future__ import annotations
 
-import threading
+from typing import TYPE_CHECKING
 
-from hutch.commit import Change
+from hutch.encoding import encode_value
 
-__all__ = ["Transaction"]
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from hutch.dbm import Database
+    from hutch.encoding import Value
+    from hutch.store import Store
+
+__all__ = ["Slot", "Transaction"]
 
 
 class Transaction:
-    """Buffered changes of one thread. The writer lock is held as long as it lives."""
+    """``with db.transaction():``, all or nothing: leaving the block commits, an exception rolls back."""
 
-    __slots__ = ("added", "changes", "cleared", "depth", "failed", "thread_id")
+    __slots__ = ("_database",)
 
-    def __init__(self) -> None:
-        self.thread_id = threading.get_ident()
-        self.depth = 1
-        self.failed = False  # an inner level rolled back: the whole does
-        self.cleared = False
-        # key -> (value or None for a deletion, whether it moves to the end)
-        self.changes: dict[bytes, tuple[bytes | None, bool]] = {}
-        self.added = 0  # keys more (or fewer) than are committed; from 0 after a clear
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def put(self, key: bytes, value: bytes, *, is_committed: bool) -> None:
-        old = self.changes.get(key)
-        if old is None:
-            self.changes[key] = value, False
-            self.added += not is_committed
-        elif old[0] is None:
-            # Deleted before: as in a dict, the key comes back at the end.
-            del self.changes[key]
-            self.changes[key] = value, is_committed
-            self.added += 1
+    def __enter__(self) -> Database:
+        self._database.store.begin()
+        return self._database
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._database.store.commit()
         else:
-            self.changes[key] = value, old[1]
+            self._database.store.rollback()
 
-    def delete(self, key: bytes, *, is_committed: bool) -> bool:
-        old = self.changes.get(key)
-        if old is None:
-            if is_committed:
-                self.changes[key] = None, False
-                self.added -= 1
-            return is_committed
-        if old[0] is None:
-            return False
-        if is_committed:
-            self.changes[key] = None, False
-        else:
-            del self.changes[key]
-        self.added -= 1
-        return True
 
-    def clear(self) -> None:
-        self.cleared = True
-        self.changes.clear()
-        self.added = 0
+class Slot:
+    """``with db.edit(key) as slot:``, one entry that nobody else changes while it is worked on.
 
-    def to_commit(self) -> list[Change]:
-        return [(key, value, moves) for key, (value, moves) in self.changes.items()]
+    Attributes:
+        key: the key, as stored.
+        value: what the key holds, or None where there is no such key. What is assigned here is stored
+            when the block is left, and None deletes; if the block raises, nothing changes.
+    """
+
+    __slots__ = ("_before", "_store", "key", "value")
+
+    def __init__(self, store: Store, key: bytes) -> None:
+        self._store = store
+        self._before: bytes | None = None
+        self.key = key
+        self.value: Value | None = None
+
+    def __enter__(self) -> Self:
+        self._store.begin()
+        try:
+            self.value = self._before = self._store.get(self.key)
+        except BaseException:
+            self._store.rollback()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        store = self._store
+        if kind is not None:
+            store.rollback()
+            return
+        try:
+            if self.value is None:
+                store.delete(self.key)
+            else:
+                value = encode_value(self.value)
+                if value != self._before:
+                    store.put(self.key, value)
+        except BaseException:
+            store.rollback()
+            raise
+        store.commit()
