@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
+from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from hutch.encoding import encode_key
 from hutch.errors import ClosedError
+from hutch.scan import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,14 +23,15 @@ if TYPE_CHECKING:
 
     from hutch.encoding import Key
     from hutch.store import Store
+    from hutch.transaction import Transaction
 
     Item = tuple[bytes, bytes]
 
 __all__ = ["OrderedAccess", "SortedKeys"]
 
-# How many keys a range takes at a time: it holds the lock only meanwhile, and sees what is
-# inserted further on.
-_CHUNK_KEYS = 128
+# How many keys a range takes at a time, at first and at most.
+_FIRST_CHUNK_KEYS = 64
+_LARGEST_CHUNK_KEYS = 4096
 
 
 class SortedKeys:
@@ -42,8 +45,8 @@ class SortedKeys:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._keys: SortedList[bytes] | None = None
-        self._sequence = 0
+        self._keys: SortedList[bytes] | None = None  # what is committed, up to ...
+        self._sequence = 0  # ... this commit
         self._pid = os.getpid()
 
     def above(self, key: bytes | None, *, inclusive: bool = False, count: int = 1) -> list[bytes]:
@@ -52,45 +55,84 @@ class SortedKeys:
         Args:
             inclusive: `key` itself counts too.
 
-        O(log n + count), beyond what others have changed since the last call.
+        O(log n + count), beyond what has changed since the last call.
         """
-        return self._walk(key, None, inclusive, count)
+        return self._walk(key, None, inclusive, count, reverse=False)
 
-    def below(self, key: bytes | None, *, inclusive: bool = False, count: int = 1) -> list[bytes]:
+    def below(self, key: bytes | None, *, count: int = 1) -> list[bytes]:
         """Return up to `count` keys that come before `key` (None: from the last one on), descending."""
-        return self._walk(None, key, inclusive, count, reverse=True)
+        return self._walk(None, key, False, count, reverse=True)
 
     def _walk(
-        self, low: bytes | None, high: bytes | None, inclusive: bool, count: int, reverse: bool = False
+        self, low: bytes | None, high: bytes | None, inclusive: bool, count: int, *, reverse: bool
     ) -> list[bytes]:
         if self._pid != os.getpid():
             self._start()  # a thread of the parent may have been half-way through when it forked
+        committed = self._catch_up()
+        transaction = self._store.own_transaction()
         with self._lock:
-            keys = self._current()
-            return list(islice(keys.irange(low, high, (inclusive, inclusive), reverse), count))
+            found = committed.irange(low, high, (inclusive, inclusive), reverse)
+            if transaction is None:
+                return list(islice(found, count))
+            return list(islice(_overlay(found, transaction, low, high, inclusive, reverse), count))
 
-    def _current(self) -> SortedList[bytes]:
-        """Take in what has changed. The caller holds the lock."""
+    def _catch_up(self) -> SortedList[bytes]:
+        """Take in what has been committed since the last time, and return the keys.
+
+        The store is asked without the lock here: it may have to wait for a thread that is in a
+        transaction, and that one may be waiting for the lock.
+        """
         store = self._store
-        sequence = store.sequence
-        changes = None
-        if self._keys is not None:
-            if sequence == self._sequence:
-                return self._keys
-            changes = store.changes_since(self._sequence)
-        if self._keys is None or changes is None:
-            from sortedcontainers import SortedList  # here, because most programs never need it
+        while True:
+            keys, since = self._keys, self._sequence
+            sequence = store.sequence
+            if keys is not None and sequence == since:
+                return keys
+            changes = None if keys is None else store.changes_since(since)
+            if keys is None or changes is None:
+                from sortedcontainers import SortedList  # here, because most programs never need it
 
-            # What is committed while this reads comes again as a change, and does no harm twice.
-            self._keys = SortedList(store.keys())
-        else:
-            for key, present in changes:
-                if not present:
-                    self._keys.discard(key)
-                elif key not in self._keys:
-                    self._keys.add(key)
-        self._sequence = sequence
-        return self._keys
+                # Without the transaction under way, which is looked at anew each time. What is committed
+                # while this reads comes once more as a change, and does no harm.
+                fresh = SortedList(key for key, _ in scan(store, None, values=False))
+                with self._lock:
+                    if self._keys is keys and self._sequence == since:
+                        self._keys, self._sequence = fresh, sequence
+                continue
+            with self._lock:
+                # Old news would bring back keys that a thread which was faster has removed.
+                if self._keys is keys and self._sequence == since:
+                    for key, present in changes:
+                        if not present:
+                            keys.discard(key)
+                        elif key not in keys:
+                            keys.add(key)
+                    self._sequence = sequence
+
+
+def _overlay(
+    committed: Iterator[bytes],
+    transaction: Transaction,
+    low: bytes | None,
+    high: bytes | None,
+    inclusive: bool,
+    reverse: bool,
+) -> Iterator[bytes]:
+    """The keys of a range as the transaction under way sees them."""
+    changes = transaction.changes
+    own = sorted(
+        (
+            key
+            for key, (value, _) in changes.items()
+            if value is not None
+            and (low is None or key > low or (inclusive and key == low))
+            and (high is None or key < high or (inclusive and key == high))
+        ),
+        reverse=reverse,
+    )
+    if transaction.cleared:
+        return iter(own)
+    return merge((key for key in committed if key not in changes), own, reverse=reverse)
 
 
 class OrderedAccess:
@@ -150,7 +192,8 @@ class OrderedAccess:
     def range(self, start: Key | None = None, stop: Key | None = None, *, reverse: bool = False) -> Iterator[Item]:
         """Iterate over the entries from `start` up to but not including `stop`, in the order of keys.
 
-        Keys compare as bytes. Entries that are inserted further on while this runs come too.
+        Keys compare as bytes. Updates meanwhile do no harm: an entry that is there all the while comes
+        exactly once, one that is inserted further on may come or not.
 
         Args:
             start: the lowest key; None: from the first one on.
@@ -160,7 +203,7 @@ class OrderedAccess:
         sorted_keys = self._sorted_keys()
         low = None if start is None else encode_key(start)
         high = None if stop is None else encode_key(stop)
-        return self._descend(sorted_keys, low, high) if reverse else self._ascend(sorted_keys, low, high)
+        return self._walk(sorted_keys, low, high, reverse=reverse)
 
     def prefix(self, prefix: Key, *, reverse: bool = False) -> Iterator[Item]:
         """Iterate over the entries whose keys begin with `prefix`, in the order of keys.
@@ -187,8 +230,7 @@ class OrderedAccess:
 
     def _go(self, key: bytes | None, *, reverse: bool, inclusive: bool = False) -> Item:
         sorted_keys = self._sorted_keys()
-        step = sorted_keys.below if reverse else sorted_keys.above
-        while found := step(key, inclusive=inclusive):
+        while found := sorted_keys.below(key) if reverse else sorted_keys.above(key, inclusive=inclusive):
             key = found[0]
             inclusive = False
             value = self.store.get(key)
@@ -199,23 +241,25 @@ class OrderedAccess:
             raise KeyError("the database is empty")
         raise KeyError(key)
 
-    def _ascend(self, sorted_keys: SortedKeys, low: bytes | None, high: bytes | None) -> Iterator[Item]:
+    def _walk(self, sorted_keys: SortedKeys, low: bytes | None, high: bytes | None, *, reverse: bool) -> Iterator[Item]:
+        get = self.store.get
+        count = _FIRST_CHUNK_KEYS
         inclusive = True
-        while keys := sorted_keys.above(low, inclusive=inclusive, count=_CHUNK_KEYS):
+        while True:
+            if reverse:
+                keys = sorted_keys.below(high, count=count)
+            else:
+                keys = sorted_keys.above(low, inclusive=inclusive, count=count)
+            if not keys:
+                return
             for key in keys:
-                if high is not None and key >= high:
+                if (low is not None and key < low) if reverse else (high is not None and key >= high):
                     return
-                value = self.store.get(key)
+                value = get(key)
                 if value is not None:
                     yield key, value
-            low, inclusive = keys[-1], False
-
-    def _descend(self, sorted_keys: SortedKeys, low: bytes | None, high: bytes | None) -> Iterator[Item]:
-        while keys := sorted_keys.below(high, count=_CHUNK_KEYS):
-            for key in keys:
-                if low is not None and key < low:
-                    return
-                value = self.store.get(key)
-                if value is not None:
-                    yield key, value
-            high = keys[-1]
+            if reverse:
+                high = keys[-1]
+            else:
+                low, inclusive = keys[-1], False
+            count = min(2 * count, _LARGEST_CHUNK_KEYS)

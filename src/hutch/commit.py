@@ -1,0 +1,247 @@
+"""The order of writes of a commit.
+
+1. the writer lock is held, the handle has caught up (`Handle.enter`);
+2. reserve: index buckets, heap blocks, directory padding, journal: what can fail for want of space fails here;
+3. values to free extents of the heap;
+4. `pending` = 1; lines for new keys into the directory's padding;
+5. the journal record: THE COMMIT POINT (with durability "commit": heap if large values wait there, then the journal);
+6. the index, under its version word; `pending` = 0.
+
+Lines go before the commit point, unlike values' numbers in old lines, which only a checkpoint touches: so a
+full disk is found out while the statement can still fail, and what a crash leaves behind the directory's known
+end is cut off. Past the commit point nothing raises but an interrupt or a failed sync; `pending`, or an odd
+version word, tells the next holder of the lock to finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from hutch import format as fmt
+from hutch.errors import OutcomeUnknownError
+from hutch.handle import Handle
+from hutch.index import Index, Position
+
+if TYPE_CHECKING:
+    from hutch.directory import DirectoryFile
+
+__all__ = ["Change", "commit", "find"]
+
+_INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
+_MAX_RECORD_BYTES = 1 << 62
+
+# A key, its new value (None: delete it), and whether the key is to move to the end if it exists.
+Change = tuple[bytes, "bytes | memoryview | None", bool]
+
+
+class _Step(NamedTuple):
+    kind: int
+    key_hash: int
+    position: Position | None
+    entry: fmt.Entry
+    old_blocks: int
+    old_offset: int
+
+
+def find(
+    index: Index, directory: DirectoryFile, key: bytes, key_hash: int, literal: bytes
+) -> tuple[Position, fmt.Entry] | None:
+    """Where the index has the key, by comparing the directory lines of the candidates."""
+    for position, entry in index.candidates(key_hash):
+        line = entry[0] & fmt.OFFSET_MASK
+        if directory.has_literal(line, literal) or directory.key_at(line) == key:
+            return position, entry
+    return None
+
+
+def commit(
+    handle: Handle, changes: Iterable[Change], count: int, *, durable: bool, places: dict[bytes, int] | None = None
+) -> None:
+    """Make `count` changes to distinct keys, all or nothing. O(changes). Inside `Handle.enter`.
+
+    Args:
+        places: first free block for the value of a key, where the caller has chosen it.
+
+    Raises:
+        OSError: no space or the like, before the commit point; nothing has changed.
+        OutcomeUnknownError: the sync after the commit point failed.
+    """
+    index, heap, directory, journal = handle.index, handle.heap, handle.directory, handle.journal
+    assert index is not None and journal is not None
+    seed = handle.seed
+    index.reserve(count)
+
+    steps: list[_Step] = []
+    payload: list[bytes] = []
+    values: list[tuple[int, bytes | memoryview]] = []
+    lines: list[bytes] = []
+    taken: list[tuple[int, int]] = []
+    end = line_at = index.directory_bytes
+    if line_at:
+        line_at += 1
+    heap_blocks = index.heap_blocks
+    free = heap.free
+    large_values = False
+    header = b""
+    header_offset = 0
+    try:
+        for key, value, moves in changes:
+            key_hash = fmt.hash_key(key, seed)
+            literal = fmt.key_literal(key)
+            found = find(index, directory, key, key_hash, literal)
+            if found is None:
+                if value is None:
+                    continue
+                position, old_blocks, old_offset = None, 0, 0
+                line = line_at
+            else:
+                position, old = found
+                old_blocks = 0 if old[0] & fmt.LOST else (old[2] + 511) >> 9
+                old_offset = old[1]
+                line = old[0] & fmt.OFFSET_MASK
+                if value is None or moves:
+                    steps.append(_Step(_DELETE, key_hash, position, old, old_blocks, old_offset))
+                    payload += (fmt.OPERATION.pack(_DELETE, 0, 0, len(key), line, 0, 0, 0, 0), key)
+                    if value is None:
+                        continue
+                    position, old_blocks, old_offset = None, 0, 0
+                    line = line_at
+            size = len(value)
+            blocks = (size + 511) >> 9
+            if not blocks:
+                start = 0
+            elif places and key in places:
+                start = places[key]
+            elif free is None or (reused := free.take(blocks)) is None:
+                start = heap_blocks
+                heap_blocks += blocks
+            else:
+                start = reused
+                taken.append((start, blocks))
+            offset = start << 9
+            checksum = fmt.checksum_of(value, key_hash)
+            entry = (line, offset, size, checksum)
+            if blocks:
+                values.append((offset, value))
+            if position is None:
+                if not line:
+                    header = fmt.pack_header_comment(seed, directory.generation, index.base_sequence)
+                    header_offset = len(literal) + fmt.FIELDS_BYTES
+                text = fmt.format_line(literal, entry, b"" if line else header)
+                lines.append(text)
+                line_at += len(text) + 1
+                kind = _INSERT
+            else:
+                kind = _REPLACE
+            steps.append(_Step(kind, key_hash, position, entry, old_blocks, old_offset))
+            if size <= fmt.INLINE_LIMIT_BYTES:
+                payload += (fmt.OPERATION.pack(kind, 1, 0, len(key), line, offset, size, checksum, 0), key, value)
+            else:
+                large_values = True
+                payload += (fmt.OPERATION.pack(kind, 0, 0, len(key), line, offset, size, checksum, 0), key)
+        if not steps:
+            return
+        record = b"".join(payload)
+        journal.reserve(index.journal_bytes + fmt.RECORD_HEADER_BYTES + len(record))
+        if values:
+            heap.reserve(heap_blocks)
+            heap.write(values)
+        directory_end = end
+        if lines:
+            directory_end = line_at - 1
+            grown = directory.reserve(directory_end + 1)
+            if grown or header:
+                index.directory_file_bytes = len(directory.file.view)
+                if header:
+                    index.header_offset = directory.header_offset = header_offset
+                index.begin_update()
+                index.store_round()
+                index.end_update()
+    except BaseException:
+        if free is not None:
+            for start, blocks in taken:
+                free.add(start, blocks)
+        raise
+
+    index.set_flag(fmt.PENDING_AT, True)
+    if lines:
+        directory.write_lines(end, b"\n".join(lines))
+    if large_values:
+        index.set_flag(fmt.HEAP_DIRTY_AT, True)
+    sequence = index.sequence + 1
+    journal_bytes = journal.append(index.journal_bytes, sequence, len(steps), record)
+    if durable:
+        make_durable(handle, index)
+
+    index.begin_update()
+    in_place = len(steps) == 1
+    for step in steps:
+        kind, key_hash, position, entry, old_blocks, old_offset = step
+        if kind == _INSERT:
+            index.insert(key_hash, entry)
+            index.live_blocks += (entry[2] + 511) >> 9
+            continue
+        if not in_place:  # an insertion may have moved it
+            position = _locate(index, key_hash, entry[0])
+        assert position is not None
+        index.live_blocks -= old_blocks
+        index.changed_lines += 1
+        if old_blocks:
+            handle.freed_blocks += old_blocks
+            handle.freed.append((old_offset >> 9, old_blocks))
+        if kind == _REPLACE:
+            index.replace(position, key_hash, entry)
+            index.live_blocks += (entry[2] + 511) >> 9
+        else:
+            index.remove(position)
+            index.dead_bytes += directory_line_bytes(directory, entry[0])
+    index.sequence = sequence
+    index.journal_bytes = journal_bytes
+    index.directory_bytes = directory_end
+    index.heap_blocks = heap_blocks
+    index.end_update()
+    index.set_flag(fmt.PENDING_AT, False)
+
+
+def _locate(index: Index, key_hash: int, line: int) -> Position:
+    for position, entry in index.candidates(key_hash):
+        if not (entry[0] ^ line) & fmt.OFFSET_MASK:
+            return position
+    raise AssertionError("an entry that was found under the lock has vanished")
+
+
+def directory_line_bytes(directory: DirectoryFile, line: int) -> int:
+    """Bytes that a line leaves dead when its key goes (an estimate: the literal's length is not stored)."""
+    span = directory.read_span(line & fmt.OFFSET_MASK, (line & fmt.OFFSET_MASK) + 512)
+    newline = span.find(b"\n")
+    return (newline if newline >= 0 else len(span)) + 1
+
+
+def make_durable(handle: Handle, index: Index) -> None:
+    """Sync what has been committed, by whichever process: heap first if values wait there, then the journal.
+
+    Raises:
+        OutcomeUnknownError: a sync failed. It is never tried again: its pages may count as clean now.
+    """
+    assert handle.journal is not None
+    try:
+        if index.flag(fmt.HEAP_DIRTY_AT):
+            handle.heap.file.file.sync()
+            index.set_flag(fmt.HEAP_DIRTY_AT, False)
+        if not index.flag(fmt.FOLDER_SYNCED_AT):
+            handle.file_system.sync_folder(handle.names.heap)
+            index.set_flag(fmt.FOLDER_SYNCED_AT, True)
+        handle.journal.file.file.sync()
+    except OSError as problem:
+        fail(handle, index, problem)
+
+
+def fail(handle: Handle, index: Index, problem: OSError) -> None:
+    """A sync has failed: no handle writes any more until a recovery."""
+    handle.failed = True
+    index.set_flag(fmt.SYNC_FAILED_AT, True)
+    raise OutcomeUnknownError(
+        f"a sync of {handle.names.base!r} failed ({problem}): whether the last write would survive a power cut is "
+        "unknown, and this handle writes no more. Check the disk, close every handle, and open the database again"
+    ) from problem

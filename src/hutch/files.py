@@ -1,0 +1,290 @@
+"""The one door to the disk: every byte that hutch reads or writes goes through here.
+
+Two classes are the door, `FileSystem` (names) and `File` (one open file); a test hands the engine
+its own pair and makes any call fail, tear or vanish. `MappedFile` stands on them: a file that
+is read and written through memory, in slices, once it is worth a mapping.
+
+Stores go through mmap because a small pwrite costs thirty times a store here, and the page cache
+keeps both alike when the process dies. A mapping never covers a hole: space is allocated first,
+so a full disk is an error from `allocate`, not a SIGBUS.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from hutch.errors import UnsupportedFileError
+from hutch.locking import Locks, open_locks
+
+__all__ = ["File", "FileSystem", "MappedFile", "View"]
+
+# Larger pieces go through pwrite: it needs no page fault for each 4 KiB.
+_STORE_LIMIT_BYTES = 16 * 1024
+# A file above this size is read with pread until it has seen so many reads: a mapping makes whole
+# neighbourhoods of each page resident, which a process that wants a few values should not pay for.
+_COLD_FILE_BYTES = 4 * 1024 * 1024
+_COLD_READS = 4096
+
+_OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+_NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
+
+class View(Protocol):
+    """What a mapped file is read and written through: slices of bytes, nothing else."""
+
+    def __getitem__(self, span: slice, /) -> bytes: ...
+    def __setitem__(self, span: slice, data: Any, /) -> None: ...
+    def __len__(self) -> int: ...
+
+
+class File:
+    """One open regular file. Offsets and sizes are in bytes."""
+
+    __slots__ = ("__weakref__", "fd", "path", "writable")
+
+    def __init__(self, fd: int, path: str, writable: bool) -> None:
+        self.fd = fd
+        self.path = path
+        self.writable = writable
+
+    def size(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    def status(self) -> os.stat_result:
+        return os.fstat(self.fd)
+
+    def read_at(self, offset: int, size_bytes: int) -> bytes:
+        """Read up to `size_bytes`; fewer only at the end of the file."""
+        data = os.pread(self.fd, size_bytes, offset)
+        if len(data) == size_bytes or not data:
+            return data
+        # One read returns at most 2 GiB on Linux.
+        pieces = [data]
+        done = len(data)
+        while done < size_bytes and (data := os.pread(self.fd, size_bytes - done, offset + done)):
+            pieces.append(data)
+            done += len(data)
+        return b"".join(pieces)
+
+    def write_at(self, offset: int, data: bytes | memoryview) -> None:
+        """Write all of `data`: pwrite may write less and return normally."""
+        written = os.pwrite(self.fd, data, offset)
+        if written == len(data):
+            return
+        rest = memoryview(data)
+        while written < len(rest):
+            written += os.pwrite(self.fd, rest[written:], offset + written)
+
+    def allocate(self, size_bytes: int) -> None:
+        """Make the file at least `size_bytes` long, with blocks behind every byte (new ones are 0)."""
+        size = self.size()
+        if size >= size_bytes:
+            return
+        try:
+            os.posix_fallocate(self.fd, size, size_bytes - size)
+        except OSError as problem:
+            if problem.errno not in _NO_FALLOCATE:
+                raise
+            zeros = bytes(min(size_bytes - size, 1024 * 1024))
+            while size < size_bytes:
+                piece = zeros[: size_bytes - size]
+                self.write_at(size, piece)
+                size += len(piece)
+
+    def truncate(self, size_bytes: int) -> None:
+        os.ftruncate(self.fd, size_bytes)
+
+    def sync(self) -> None:
+        """Bring the file's data, and the size needed to read them, to the disk."""
+        if hasattr(os, "fdatasync"):
+            os.fdatasync(self.fd)
+        else:
+            os.fsync(self.fd)
+
+    def map(self, size_bytes: int) -> View:
+        """A shared mapping of the first `size_bytes`, which must be allocated."""
+        access = mmap.ACCESS_WRITE if self.writable else mmap.ACCESS_READ
+        return mmap.mmap(self.fd, size_bytes, access=access)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+    def __del__(self) -> None:
+        # An iterator may outlive the directory it reads, so a replaced file is closed by its last user.
+        self.close()
+
+
+class FileSystem:
+    """Names of files: open, replace, remove. The engine holds one and knows no other way."""
+
+    def open(
+        self, path: str, *, writable: bool, create: bool = False, new: bool = False, mode: int = 0o666
+    ) -> File:
+        """Open a regular file.
+
+        Args:
+            create: make the file if it is missing.
+            new: the file must not exist yet, nor be a symbolic link (a temporary).
+            mode: permission bits of a file that is made here, before the umask.
+
+        Raises:
+            FileNotFoundError, PermissionError and their kin, as the system raises them.
+            UnsupportedFileError: not a regular file.
+        """
+        flags = _OPEN_FLAGS | (os.O_RDWR if writable else os.O_RDONLY)
+        if new:
+            flags |= os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        elif create:
+            flags |= os.O_CREAT
+        fd = os.open(path, flags, mode)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise UnsupportedFileError(
+                f"{path!r} is not a regular file; move it away or choose another database name"
+            )
+        return File(fd, path, writable)
+
+    def status(self, path: str) -> os.stat_result:
+        return os.stat(path)
+
+    def exists(self, path: str) -> bool:
+        """Whether the name exists. No permission to look is an error, never "missing"."""
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def take_attributes(self, file: File, model: os.stat_result) -> None:
+        """Give `file` the permission bits and, where allowed, the owner of `model`."""
+        own = os.fstat(file.fd)
+        if (own.st_uid, own.st_gid) != (model.st_uid, model.st_gid):
+            try:
+                os.fchown(file.fd, model.st_uid, model.st_gid)
+            except PermissionError:
+                pass  # only root may give files away; the mode below still keeps strangers out
+        if stat.S_IMODE(own.st_mode) != stat.S_IMODE(model.st_mode):
+            os.fchmod(file.fd, stat.S_IMODE(model.st_mode))
+
+    def replace(self, source: str, target: str) -> None:
+        """Rename `source` over what `target` names; a symbolic link keeps pointing there."""
+        os.replace(source, os.path.realpath(target))
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in the folder of `path` durable."""
+        fd = os.open(os.path.dirname(os.path.realpath(path)), os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        except OSError as problem:
+            if problem.errno not in (errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP):
+                raise  # file systems that cannot sync a folder order its names themselves
+        finally:
+            os.close(fd)
+
+    def open_locks(self, path: str, *, writable: bool) -> Locks:
+        return open_locks(path, writable=writable)
+
+    def boot_id(self) -> bytes:
+        """16 bytes that change when the machine, and with it the page cache, starts anew; zeros if unknown."""
+        try:
+            with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+                return bytes.fromhex(file.read().replace(b"-", b"").decode("ascii")).ljust(16, b"\0")[:16]
+        except (OSError, ValueError):
+            return bytes(16)
+
+    def random_id(self) -> int:
+        """64 random bits, never all zero: ids and salts."""
+        return int.from_bytes(os.urandom(8), "little") | 1
+
+
+class _ColdView:
+    """Reads slices with pread, and asks for a mapping once there have been many."""
+
+    __slots__ = ("_file", "_promote", "_reads_left", "_size_bytes")
+
+    def __init__(self, file: File, size_bytes: int, promote: Callable[[], None]) -> None:
+        self._file = file
+        self._size_bytes = size_bytes
+        self._promote = promote
+        self._reads_left = _COLD_READS
+
+    def __getitem__(self, span: slice) -> bytes:
+        self._reads_left -= 1
+        if self._reads_left == 0:
+            self._promote()
+        start = span.start
+        size_bytes = min(span.stop, self._size_bytes) - start
+        return self._file.read_at(start, size_bytes) if size_bytes > 0 else b""
+
+    def __setitem__(self, span: slice, data: Any) -> None:
+        raise TypeError("a cold view is only read")
+
+    def __len__(self) -> int:
+        return self._size_bytes
+
+
+class MappedFile:
+    """A file read and written in slices of `view`, which is a mapping once that pays.
+
+    `view` is replaced, never resized: a slice taken by another thread stays valid, and one that reaches
+    past the end of an old view comes back short, which its reader answers with `refresh`.
+    """
+
+    __slots__ = ("file", "hot", "view")
+
+    def __init__(self, file: File, *, hot: bool = False) -> None:
+        self.file = file
+        self.hot = hot
+        self.view: View = b""  # type: ignore[assignment]  # an empty file cannot be mapped
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Cover the file's present size."""
+        size_bytes = self.file.size()
+        if not size_bytes:
+            self.view = b""  # type: ignore[assignment]
+        elif self.hot or size_bytes <= _COLD_FILE_BYTES:
+            self.view = self.file.map(size_bytes)
+        else:
+            self.view = _ColdView(self.file, size_bytes, self.warm)
+
+    def warm(self) -> None:
+        """From now on use a mapping, whatever the size (a writer needs one)."""
+        if not self.hot:
+            self.hot = True
+            if len(self.view) or self.file.size():
+                self.refresh()
+
+    def grow(self, size_bytes: int) -> None:
+        """Allocate up to `size_bytes` and cover it.
+
+        Raises:
+            OSError: no space; nothing has changed.
+        """
+        self.file.allocate(size_bytes)
+        self.hot = True
+        if len(self.view) < size_bytes or isinstance(self.view, _ColdView):
+            self.refresh()
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Write `data` into allocated space."""
+        size_bytes = len(data)
+        if size_bytes <= _STORE_LIMIT_BYTES:
+            self.view[offset : offset + size_bytes] = data
+        else:
+            self.file.write_at(offset, data)
+
+    def close(self) -> None:
+        """Drop the mapping (a view that somebody still holds keeps it alive) and close the file."""
+        self.view = b""  # type: ignore[assignment]
+        self.file.close()

@@ -1,0 +1,201 @@
+"""Every byte layout of hutch: structs, constants, checksums and the lines of the directory.
+
+Pure functions and constants; nothing here reads or writes a file. docs/format.md describes the same in
+prose, and a test holds the two together. Offsets and sizes are bytes unless a name says blocks.
+
+Hashing: XXH3 (64 bits, seeded with the database's random id) addresses the index; the checksum of an entry
+is the low half of XXH3 over its value, seeded with the hash of its key, so that a value found under another
+key does not verify. Source: https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md
+"""
+
+from __future__ import annotations
+
+from struct import Struct, calcsize
+from zlib import crc32
+
+from xxhash import xxh3_64_intdigest as hash64
+
+__all__ = [
+    "BLOCK_BYTES",
+    "INLINE_LIMIT_BYTES",
+    "LOST",
+    "OFFSET_MASK",
+    "UNVERIFIED",
+    "block_count",
+    "checksum_of",
+    "format_line",
+    "hash64",
+    "hash_key",
+    "key_literal",
+    "pack_header_comment",
+]
+
+# --- The heap -----------------------------------------------------------------------------------
+
+BLOCK_BYTES = 512  # dbm.dumb's: a value owns every block that it touches
+BLOCK_SHIFT = 9
+BLOCK_MASK = BLOCK_BYTES - 1
+assert 1 << BLOCK_SHIFT == BLOCK_BYTES
+
+CHECKSUM_MASK = 0xFFFF_FFFF
+
+
+def block_count(size_bytes: int) -> int:
+    """Blocks that a value of `size_bytes` owns; an empty value owns none."""
+    return (size_bytes + BLOCK_MASK) >> BLOCK_SHIFT
+
+
+def hash_key(key: bytes, seed: int) -> int:
+    """The 64-bit hash of a key under a database's seed (its id)."""
+    return hash64(key, seed)
+
+
+def checksum_of(value: bytes | memoryview, key_hash: int) -> int:
+    """The 32-bit checksum of an entry: of its value, bound to its key and its database."""
+    return hash64(value, key_hash) & CHECKSUM_MASK
+
+
+# --- Entries --------------------------------------------------------------------------------------
+# In memory an entry is the tuple (line, offset, size, checksum): the offset of its directory line with the
+# two flags below, and the extent and checksum of its value.
+
+OFFSET_MASK = (1 << 56) - 1
+UNVERIFIED = 1 << 62  # adopted from the stdlib: there is no checksum yet
+LOST = 1 << 61  # its extent reaches past the end of the heap; only the key is left
+
+Entry = tuple[int, int, int, int]
+
+# --- Directory lines --------------------------------------------------------------------------------
+# 'key', (<offset:15>, <size:13>)  # <checksum:8 hex>[ hutch1 <id> <generation> <sequence> <crc>][#dead lines…]
+
+OFFSET_DIGITS = 15
+SIZE_DIGITS = 13
+MAX_OFFSET = 10**OFFSET_DIGITS - 1
+MAX_VALUE_BYTES = 10**SIZE_DIGITS - 1
+FIELDS_BYTES = len(", (") + OFFSET_DIGITS + len(", ") + SIZE_DIGITS + len(")  # ") + 8
+HEADER_COMMENT_BYTES = len(" hutch1 ") + 16 + 1 + 8 + 1 + 16 + 1 + 8
+MAX_GENERATION = 0xFFFF_FFFF
+_NO_CHECKSUM = b"--------"
+_LOST_MARK = b"!!!!!!!!"
+
+
+def key_literal(key: bytes) -> bytes:
+    """The key as dbm.dumb quotes it: a str literal of its Latin-1 decoding, here in plain ASCII."""
+    return ascii(key.decode("latin-1")).encode("ascii")
+
+
+def pack_fields(line: int, offset: int, size: int, checksum: int) -> bytes:
+    """What follows the key literal: fixed width, so that a checkpoint rewrites it in place."""
+    if not line & (UNVERIFIED | LOST):
+        return b", (%15d, %13d)  # %08x" % (offset, size, checksum)
+    mark = _LOST_MARK if line & LOST else _NO_CHECKSUM
+    return b", (%15d, %13d)  # %b" % (offset, size, mark)
+
+
+def format_line(literal: bytes, entry: Entry, header: bytes = b"") -> bytes:
+    """A directory line without its newline."""
+    return literal + pack_fields(*entry) + header
+
+
+def pack_header_comment(database_id: int, generation: int, sequence: int) -> bytes:
+    """The rest of the first line's comment: which database this is, and up to which commit it reaches."""
+    body = b"hutch1 %016x %08x %016x" % (database_id, generation, sequence)
+    return b" %b %08x" % (body, crc32(body))
+
+
+def unpack_header_comment(comment: bytes) -> tuple[int, int, int] | None:
+    """(database id, generation, sequence) of a header comment, or None if it is not a valid one."""
+    fields = comment.split(b" ")
+    if len(comment) != HEADER_COMMENT_BYTES or len(fields) != 6 or fields[1] != b"hutch1":
+        return None
+    try:
+        if crc32(comment[1:-9]) != int(fields[5], 16):
+            return None
+        return int(fields[2], 16), int(fields[3], 16), int(fields[4], 16)
+    except ValueError:
+        return None
+
+
+# --- The journal --------------------------------------------------------------------------------------
+
+JOURNAL_MAGIC = b"hutchlog"
+JOURNAL_VERSION = 1
+JOURNAL_HEADER_BYTES = 512  # a sector of its own: it is replaced whole or not at all
+# magic, version, generation, database id, base sequence, directory bytes, salt, checksum of the foregoing
+JOURNAL_HEADER = Struct("<8sIIQQQQQ")
+assert JOURNAL_HEADER.size == 56
+
+RECORD_MAGIC = 0x63657268  # "hrec"; not zero, for zeros must never be a record
+# magic, operation count, payload bytes, sequence; the checksum (seeded with the salt) covers them and the payload
+RECORD_HEADER = Struct("<IIQQ")
+RECORD_CHECKSUM = Struct("<Q")
+RECORD_HEADER_BYTES = RECORD_HEADER.size + RECORD_CHECKSUM.size
+assert RECORD_HEADER_BYTES == 32
+
+# kind, whether the value follows, key bytes, line (offset and flags), value offset, value bytes, checksum
+OPERATION = Struct("<BBHIQQQII")
+OPERATION_BYTES = OPERATION.size
+assert OPERATION_BYTES == 40
+OP_INSERT = 1  # a new key: a line of its own
+OP_REPLACE = 2  # a new value for the line of an old key
+OP_DELETE = 3
+OP_CLEAR = 4
+INLINE_LIMIT_BYTES = 4096  # a value up to this size travels in the journal too
+
+# --- The index -------------------------------------------------------------------------------------------
+
+INDEX_MAGIC = b"hutchidx"
+INDEX_VERSION = 1
+INDEX_HEADER_BYTES = 4096
+
+# Mutable header: magic 0-8, version word 8-16 (odd: a writer is inside), then flags of a byte each.
+WORD_START, WORD_END = 8, 16
+PENDING_AT = 16  # 1 from before the journal is written until the index has seen it
+SUPERSEDED_AT = 17  # 1: another file has taken this one's name
+CLEAN_AT = 18  # 1: synced, and the journal is empty
+FOLDER_SYNCED_AT = 19  # 1: the files' names are durable
+SYNC_FAILED_AT = 20  # 1: a sync has failed since the last recovery
+HEAP_DIRTY_AT = 21  # 1: values above the inline limit are not synced yet
+WORD = Struct("<Q")
+
+# State that every commit changes: sequence, journal end, directory end, heap end (blocks), live blocks,
+# key count, dead directory bytes, lines changed since the checkpoint
+STATE_AT = 32
+STATE = Struct("<8Q")
+# State of the table: bucket count, first free overflow page, overflow pages in use
+TABLE_AT = STATE_AT + STATE.size
+TABLE = Struct("<3Q")
+# State that a checkpoint changes: base sequence, salt of the journal, directory bytes (file), directory
+# mtime in ns, heap floor (blocks), first line that counts and the header comment (offsets), checkpoints
+ROUND_AT = TABLE_AT + TABLE.size
+ROUND = Struct("<8Q")
+# What never changes: version, generation of the directory, database id, device and inode of this file,
+# inode of the directory, boot id; then a checksum
+IDENTITY_AT = 256
+IDENTITY = Struct("<IIQQQQ16s")
+IDENTITY_CHECKSUM = Struct("<Q")
+assert ROUND_AT + ROUND.size <= IDENTITY_AT
+assert IDENTITY_AT + IDENTITY.size + IDENTITY_CHECKSUM.size <= INDEX_HEADER_BYTES
+
+# A bucket: 15 one-byte tags (0 is an empty slot), entries, the page of the next bucket in the chain (0: none).
+BUCKET_BYTES = 512
+BUCKET_SLOTS = 15
+SLOT = Struct("<IIQQQ")  # low half of the hash, checksum, line (offset and flags), value offset, value bytes
+SLOT_BYTES = SLOT.size
+SLOTS_AT = 16
+LINK_AT = SLOTS_AT + BUCKET_SLOTS * SLOT_BYTES
+LINK = Struct("<I")
+assert SLOT_BYTES == 32
+assert LINK_AT + LINK.size <= BUCKET_BYTES == calcsize("512s")
+EMPTY_BUCKET = bytes(BUCKET_BYTES)
+HASH_LOW_MASK = 0xFFFF_FFFF
+# One page in nine is kept for overflow, so primary buckets stay addressable by arithmetic alone.
+OVERFLOW_SHIFT = 3
+OVERFLOW_STRIDE = (1 << OVERFLOW_SHIFT) + 1
+# Entries per bucket, on average, above which the table grows by one.
+BUCKET_LOAD = 9
+
+
+def tag_of(key_hash: int) -> int:
+    """The one-byte tag of a hash: its top byte, but never 0."""
+    return key_hash >> 56 or 255

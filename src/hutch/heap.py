@@ -1,0 +1,150 @@
+"""The heap: values at 512-byte-aligned offsets of NAME.dat, exactly as dbm.dumb lays them out.
+
+A live value is never overwritten. Free space is derived, never stored: it is what no entry owns. Blocks are
+the unit of allocation; offsets and sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hutch import format as fmt
+from hutch.files import MappedFile
+
+if TYPE_CHECKING:
+    from sortedcontainers import SortedList
+
+__all__ = ["FreeSpace", "Heap"]
+
+_GROWTH_BYTES = 16 * 1024
+_MAX_GROWTH_BYTES = 64 * 1024 * 1024
+# Neighbouring small values are written with one call up to this size.
+_RUN_BYTES = 1024 * 1024
+
+
+class FreeSpace:
+    """Free extents, merged with their neighbours, found by best fit. Lengths and positions in blocks.
+
+    `take` and `add` are O(log n).
+    """
+
+    def __init__(self, extents: Iterable[tuple[int, int]] = ()) -> None:
+        from sortedcontainers import SortedList  # only a database with free space pays for the import
+
+        self._by_length: SortedList = SortedList()
+        self._end_of: dict[int, int] = {}  # start -> end
+        self._start_of: dict[int, int] = {}  # end -> start
+        self.block_count = 0
+        for start, length in extents:
+            self.add(start, length)
+
+    def take(self, length: int) -> int | None:
+        """The first block of the smallest free extent that holds `length` blocks, or None."""
+        position = self._by_length.bisect_left((length, 0))
+        if position == len(self._by_length):
+            return None
+        found, start = self._by_length.pop(position)
+        end = start + found
+        del self._end_of[start]
+        if found > length:
+            self._insert(start + length, end)
+        else:
+            del self._start_of[end]
+        self.block_count -= length
+        return int(start)
+
+    def add(self, start: int, length: int) -> None:
+        """Give `length` blocks back."""
+        if not length:
+            return
+        end = start + length
+        before = self._start_of.pop(start, None)
+        if before is not None:
+            del self._end_of[before]
+            self._by_length.remove((start - before, before))
+            start = before
+        after = self._end_of.pop(end, None)
+        if after is not None:
+            self._by_length.remove((after - end, end))
+            end = after
+        self._insert(start, end)
+        self.block_count += length
+
+    def _insert(self, start: int, end: int) -> None:
+        self._end_of[start] = end
+        self._start_of[end] = start
+        self._by_length.add((end - start, start))
+
+    def extents(self) -> list[tuple[int, int]]:
+        """(start, length) of each free extent, in order."""
+        return sorted((start, end - start) for start, end in self._end_of.items())
+
+
+def gaps(owned: Iterable[tuple[int, int]], first_block: int, end_block: int) -> list[tuple[int, int]]:
+    """What no entry owns between two blocks: (start, length) extents. O(n log n)."""
+    free: list[tuple[int, int]] = []
+    position = first_block
+    for start, length in sorted(owned):
+        if start > position:
+            free.append((position, start - position))
+        position = max(position, start + length)
+    if end_block > position:
+        free.append((position, end_block - position))
+    return free
+
+
+class Heap:
+    """NAME.dat, open. `free` is None until there is enough free space to be worth a list."""
+
+    __slots__ = ("file", "free")
+
+    def __init__(self, file: MappedFile) -> None:
+        self.file = file
+        self.free: FreeSpace | None = None
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """A value's bytes; fewer if the heap ends before them."""
+        if not size_bytes:
+            return b""
+        view = self.file.view
+        if offset + size_bytes > len(view):
+            end = self.file.file.size()
+            if offset >= end:
+                return b""
+            if end > len(view):
+                self.file.refresh()
+                view = self.file.view
+        return view[offset : offset + size_bytes]
+
+    def reserve(self, end_block: int) -> None:
+        """Have space behind every block below `end_block`.
+
+        Raises:
+            OSError: no space; nothing has changed.
+        """
+        needed = end_block * fmt.BLOCK_BYTES
+        have = len(self.file.view)
+        if have < needed:
+            self.file.grow(needed + min(max(needed >> 3, _GROWTH_BYTES), _MAX_GROWTH_BYTES))
+
+    def write(self, extents: list[tuple[int, bytes | memoryview]]) -> None:
+        """Write values at their offsets, neighbours together."""
+        if len(extents) == 1:
+            offset, value = extents[0]
+            self.file.write(offset, value)
+            return
+        run: list[bytes | memoryview] = []
+        run_start = run_end = 0
+        for offset, value in extents:
+            if run and (offset - run_end >= fmt.BLOCK_BYTES or offset < run_end or run_end - run_start > _RUN_BYTES):
+                self.file.write(run_start, b"".join(run))
+                run = []
+            if not run:
+                run_start = offset
+            elif offset > run_end:
+                run.append(bytes(offset - run_end))
+            run.append(value)
+            run_end = offset + len(value)
+        if run:
+            self.file.write(run_start, b"".join(run))

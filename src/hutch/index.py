@@ -1,0 +1,268 @@
+"""The index: a memory-mapped hash table from key to directory line, extent and checksum.
+
+Linear hashing over 512-byte buckets: the table grows by one bucket at a time, so no insertion ever pays
+for a rehash of everything. Source: W. Litwin, "Linear hashing: a new tool for file and table addressing",
+VLDB 1980. Every ninth page is kept for overflow; where none is left, the table grows until there is one.
+
+The index stores no keys: a lookup gives candidates, whose key the caller compares in the directory line.
+Everything read from the file is bounds-checked, for it may be torn or hostile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from hutch import format as fmt
+from hutch.errors import CorruptIndexError
+from hutch.files import MappedFile
+from hutch.header import Identity, IndexHeader
+
+__all__ = ["Index", "Position"]
+
+_HEADER = fmt.INDEX_HEADER_BYTES
+_BUCKET = fmt.BUCKET_BYTES
+_SLOTS = fmt.BUCKET_SLOTS
+_SLOTS_AT = fmt.SLOTS_AT
+_SLOT_BYTES = fmt.SLOT_BYTES
+_SHIFT = fmt.OVERFLOW_SHIFT
+_STRIDE = fmt.OVERFLOW_STRIDE
+_LOW = fmt.HASH_LOW_MASK
+_LINK_END = fmt.LINK_AT + fmt.LINK.size
+_NO_LINK = bytes(fmt.LINK.size)
+_unpack_slot = fmt.SLOT.unpack_from
+_pack_slot = fmt.SLOT.pack
+_GROWTH_BYTES = 8 * 1024
+_MAX_GROWTH_BYTES = 16 * 1024 * 1024
+
+Position = tuple[int, int]  # offset of the bucket in the file, slot
+
+
+class Index(IndexHeader):
+    """The table. Lookups are lock-free; everything else happens under the writer lock, inside an update."""
+
+    # --- lookup: O(1) ---
+
+    def probe(self, key_hash: int) -> fmt.Entry | None:
+        """The first entry whose hash agrees, in the common case the one that is looked for."""
+        bucket = key_hash & self.high_mask
+        if bucket >= self.bucket_count:
+            bucket &= self.low_mask
+        at = _HEADER + (bucket + (bucket >> _SHIFT)) * _BUCKET
+        page = self.file.view[at : at + _BUCKET]
+        tag = key_hash >> 56 or 255
+        slot = page.find(tag, 0, _SLOTS)
+        while slot >= 0:
+            low, checksum, line, offset, size = _unpack_slot(page, _SLOTS_AT + slot * _SLOT_BYTES)
+            if low == key_hash & _LOW:
+                return line, offset, size, checksum
+            slot = page.find(tag, slot + 1, _SLOTS)
+        if page[fmt.LINK_AT : _LINK_END] != _NO_LINK:
+            for _, entry in self.candidates(key_hash):
+                return entry
+        return None
+
+    def candidates(self, key_hash: int) -> Iterator[tuple[Position, fmt.Entry]]:
+        """Every entry whose hash agrees.
+
+        Raises:
+            CorruptIndexError: a chain that leaves the file or runs in a circle.
+        """
+        tag = fmt.tag_of(key_hash)
+        low_hash = key_hash & _LOW
+        for at, page in self._chain(self._bucket_of(key_hash)):
+            slot = page.find(tag, 0, _SLOTS)
+            while slot >= 0:
+                low, checksum, line, offset, size = _unpack_slot(page, _SLOTS_AT + slot * _SLOT_BYTES)
+                if low == low_hash:
+                    yield (at, slot), (line, offset, size, checksum)
+                slot = page.find(tag, slot + 1, _SLOTS)
+
+    def entries(self) -> Iterator[tuple[int, fmt.Entry]]:
+        """Every entry with the low half of its hash, in no order. O(buckets)."""
+        for bucket in range(self.bucket_count):
+            for _, page in self._chain(bucket):
+                for slot in range(_SLOTS):
+                    if page[slot]:
+                        low, checksum, line, offset, size = _unpack_slot(page, _SLOTS_AT + slot * _SLOT_BYTES)
+                        yield low, (line, offset, size, checksum)
+
+    def _bucket_of(self, key_hash: int) -> int:
+        bucket = key_hash & self.high_mask
+        return bucket if bucket < self.bucket_count else bucket & self.low_mask
+
+    def _chain(self, bucket: int) -> Iterator[tuple[int, bytes]]:
+        """(offset, bytes) of each page of a bucket."""
+        view = self.file.view
+        at = _HEADER + (bucket + (bucket >> _SHIFT)) * _BUCKET
+        links_left = (self.bucket_count >> _SHIFT) + 1
+        while True:
+            page = view[at : at + _BUCKET]
+            if len(page) < _BUCKET:
+                raise CorruptIndexError("a bucket lies behind the end of the index", offset=at)
+            yield at, page
+            (link,) = fmt.LINK.unpack_from(page, fmt.LINK_AT)
+            if not link:
+                return
+            links_left -= 1
+            if link % _STRIDE != _STRIDE - 1 or not links_left:
+                raise CorruptIndexError("a chain of overflow pages is damaged", offset=at)
+            at = _HEADER + link * _BUCKET
+
+    # --- change ---
+
+    def reserve(self, insertions: int) -> None:
+        """Make room for so many insertions, so that none of them can fail for want of space.
+
+        Raises:
+            OSError: no space; nothing has changed.
+        """
+        needed = self.table_bytes(self.bucket_count + insertions + 2 * _STRIDE)
+        have = len(self.file.view)
+        if have < needed:
+            step = min(max(have >> 3, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
+            self.file.grow(max(needed, have + step))
+
+    def insert(self, key_hash: int, entry: fmt.Entry) -> None:
+        """Add an entry. O(1) amortized; `reserve` must have made room."""
+        while not self._put_in_chain(key_hash, entry):
+            self._split()
+        self.key_count += 1
+        if self.key_count > self.bucket_count * fmt.BUCKET_LOAD:
+            self._split()
+
+    def replace(self, position: Position, key_hash: int, entry: fmt.Entry) -> None:
+        """Overwrite the entry at `position`."""
+        line, offset, size, checksum = entry
+        at, slot = position
+        at += _SLOTS_AT + slot * _SLOT_BYTES
+        self.file.view[at : at + _SLOT_BYTES] = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
+
+    def remove(self, position: Position) -> None:
+        """Empty the slot at `position`."""
+        at = position[0] + position[1]
+        self.file.view[at : at + 1] = b"\0"
+        self.key_count -= 1
+
+    def _put_in_chain(self, key_hash: int, entry: fmt.Entry) -> bool:
+        view = self.file.view
+        for at, page in self._chain(self._bucket_of(key_hash)):
+            slot = page.find(0, 0, _SLOTS)
+            if slot >= 0:
+                self.replace((at, slot), key_hash, entry)
+                view[at + slot : at + slot + 1] = bytes((fmt.tag_of(key_hash),))
+                return True
+        overflow = self._take_overflow_page()
+        if not overflow:
+            return False
+        line, offset, size, checksum = entry
+        packed = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
+        self._write_page(overflow, [(fmt.tag_of(key_hash), packed)], 0)
+        view[at + fmt.LINK_AT : at + _LINK_END] = fmt.LINK.pack(overflow)
+        return True
+
+    def _write_page(self, number: int, slots: list[tuple[int, bytes]], link: int) -> None:
+        at = _HEADER + number * _BUCKET
+        tags = bytes([tag for tag, _ in slots])
+        body = b"".join([packed for _, packed in slots])
+        self.file.view[at : at + _BUCKET] = (
+            tags.ljust(_SLOTS_AT, b"\0") + body.ljust(_SLOTS * _SLOT_BYTES, b"\0") + fmt.LINK.pack(link)
+        ).ljust(_BUCKET, b"\0")
+
+    def _take_overflow_page(self) -> int:
+        """A free overflow page, or 0 where there is none."""
+        number = self.overflow_free
+        if number:
+            at = _HEADER + number * _BUCKET + fmt.LINK_AT
+            (self.overflow_free,) = fmt.LINK.unpack(self.file.view[at : at + fmt.LINK.size])
+            if self.overflow_free % _STRIDE not in (0, _STRIDE - 1):
+                raise CorruptIndexError("the list of free overflow pages is damaged", offset=at)
+            self.overflow_used += 1
+        return number
+
+    def _free_overflow_page(self, number: int) -> None:
+        self._write_page(number, [], self.overflow_free)
+        self.overflow_free = number
+
+    def _split(self) -> None:
+        """Grow by one bucket: half of the entries of the bucket at the split pointer move into it.
+
+        It never needs a new overflow page: two chains hold the same slots in at most one page more than
+        one chain did, and there are two primary pages now.
+        """
+        new = self.bucket_count
+        old = new & self.low_mask
+        moved_bit = self.low_mask + 1
+        stay: list[tuple[int, bytes]] = []
+        move: list[tuple[int, bytes]] = []
+        spare: list[int] = []
+        for at, page in self._chain(old):
+            number = (at - _HEADER) // _BUCKET
+            if number % _STRIDE == _STRIDE - 1:
+                spare.append(number)
+            for slot in range(_SLOTS):
+                if page[slot]:
+                    start = _SLOTS_AT + slot * _SLOT_BYTES
+                    packed = page[start : start + _SLOT_BYTES]
+                    low = int.from_bytes(packed[:4], "little")
+                    (move if low & moved_bit else stay).append((page[slot], packed))
+        self._write_chain(new, move, spare)
+        self._write_chain(old, stay, spare)
+        self.overflow_used -= len(spare)
+        for number in spare:
+            self._free_overflow_page(number)
+        self.set_bucket_count(new + 1)
+        if not (new + 1) & (_STRIDE - 2):
+            self._free_overflow_page(((new + 1) >> _SHIFT) * _STRIDE - 1)
+
+    def _write_chain(self, bucket: int, slots: list[tuple[int, bytes]], spare: list[int]) -> None:
+        """Fill the pages of a bucket, from the last to the first, taking overflow pages from `spare`."""
+        link = 0
+        while len(slots) > _SLOTS:
+            cut = (len(slots) - 1) // _SLOTS * _SLOTS
+            number = spare.pop()
+            self._write_page(number, slots[cut:], link)
+            slots, link = slots[:cut], number
+        self._write_page(bucket + (bucket >> _SHIFT), slots, link)
+
+    # --- making a new one ---
+
+    @classmethod
+    def create(cls, file: MappedFile, identity: Identity, entries: Iterable[tuple[int, fmt.Entry]], count: int) -> Index:
+        """Fill an empty file with a table of `count` entries. O(count).
+
+        Args:
+            entries: (key hash, entry) of each key, once.
+        """
+        index = cls(file)
+        index.set_bucket_count(max(8, -(-count // fmt.BUCKET_LOAD)))
+        file.grow(index.table_bytes(index.bucket_count) + _GROWTH_BYTES)
+        buckets: list[list[tuple[int, bytes]]] = [[] for _ in range(index.bucket_count)]
+        high, low_mask, limit = index.high_mask, index.low_mask, index.bucket_count
+        for key_hash, (line, offset, size, checksum) in entries:
+            bucket = key_hash & high
+            if bucket >= limit:
+                bucket &= low_mask
+            packed = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
+            buckets[bucket].append((key_hash >> 56 or 255, packed))
+            index.key_count += 1
+        spare = [number * _STRIDE - 1 for number in range(index.bucket_count >> _SHIFT, 0, -1)]
+        pages = len(spare)
+        late: list[tuple[int, bytes]] = []
+        for bucket, slots in enumerate(buckets):
+            room = (len(spare) + 1) * _SLOTS
+            if len(slots) > room:  # more equal hashes than overflow pages: insert them one by one
+                late += slots[room:]
+                slots = slots[:room]
+            index._write_chain(bucket, slots, spare)
+        index.overflow_used = pages - len(spare)
+        for number in spare:
+            index._free_overflow_page(number)
+        file.view[0:8] = fmt.INDEX_MAGIC
+        index.store_identity(identity)
+        index.key_count -= len(late)
+        index.word = fmt.WORD.pack(1)  # nobody may read it before end_update()
+        for tag, packed in late:
+            low, checksum, line, offset, size = _unpack_slot(packed, 0)
+            index.reserve(1)
+            index.insert(tag << 56 | low, (line, offset, size, checksum))
+        return index

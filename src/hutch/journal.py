@@ -1,0 +1,161 @@
+"""The journal: one record a commit since the last checkpoint.
+
+A record is believed when its magic, length, sequence number and checksum agree, the checksum being
+seeded with a salt that each checkpoint draws anew: stale records of an earlier round, zeros of a file
+that grew before its bytes arrived, and torn tails all end the scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from hutch import format as fmt
+from hutch.files import MappedFile
+
+__all__ = ["Journal", "JournalHeader", "Operation", "Record", "operations", "pack_operation"]
+
+_FIRST_GROWTH_BYTES = 16 * 1024
+_MAX_GROWTH_BYTES = 8 * 1024 * 1024
+
+
+class JournalHeader(NamedTuple):
+    """Which database and round the records belong to."""
+
+    generation: int
+    database_id: int
+    base_sequence: int
+    directory_bytes: int
+    salt: int
+
+
+class Record(NamedTuple):
+    """One commit."""
+
+    sequence: int
+    payload: bytes
+    end: int  # offset behind the record
+
+
+class Operation(NamedTuple):
+    """What is needed to redo one change."""
+
+    kind: int
+    key: bytes
+    entry: fmt.Entry
+    value: bytes | None
+
+
+def pack_operation(kind: int, key: bytes, entry: fmt.Entry, value: bytes | memoryview | None) -> tuple[bytes, ...]:
+    """The pieces of one operation; `value` is None where it does not travel along."""
+    line, offset, size, checksum = entry
+    if value is None:
+        return fmt.OPERATION.pack(kind, 0, 0, len(key), line, offset, size, checksum, 0), key
+    return fmt.OPERATION.pack(kind, 1, 0, len(key), line, offset, size, checksum, 0), key, bytes(value)
+
+
+def operations(payload: bytes) -> Iterator[Operation]:
+    """Take a record's payload apart; a payload that does not come out even ends early."""
+    position, end = 0, len(payload)
+    while position + fmt.OPERATION_BYTES <= end:
+        kind, inline, _, key_bytes, line, offset, size, checksum, _ = fmt.OPERATION.unpack_from(payload, position)
+        position += fmt.OPERATION_BYTES
+        key = payload[position : position + key_bytes]
+        position += key_bytes
+        value = None
+        if inline:
+            value = payload[position : position + size]
+            position += size
+        if position > end:
+            return
+        yield Operation(kind, key, (line, offset, size, checksum), value)
+
+
+class Journal:
+    """NAME.log, open."""
+
+    __slots__ = ("file", "header", "salt")
+
+    def __init__(self, file: MappedFile) -> None:
+        self.file = file
+        self.header: JournalHeader | None = None
+        self.salt = 0
+
+    def load(self) -> JournalHeader | None:
+        """Read the header; None if the journal is empty or its header is not whole."""
+        head = self.file.view[0 : fmt.JOURNAL_HEADER.size]
+        self.header = None
+        if len(head) == fmt.JOURNAL_HEADER.size:
+            magic, version, generation, database_id, base, directory_bytes, salt, checksum = (
+                fmt.JOURNAL_HEADER.unpack(head)
+            )
+            if (
+                magic == fmt.JOURNAL_MAGIC
+                and version == fmt.JOURNAL_VERSION
+                and fmt.hash64(head[:-8]) == checksum
+            ):
+                self.header = JournalHeader(generation, database_id, base, directory_bytes, salt)
+                self.salt = salt
+        return self.header
+
+    def start(self, header: JournalHeader) -> None:
+        """Begin a round: from now on every older record is stale."""
+        self.reserve(fmt.JOURNAL_HEADER_BYTES)
+        packed = fmt.JOURNAL_HEADER.pack(
+            fmt.JOURNAL_MAGIC,
+            fmt.JOURNAL_VERSION,
+            header.generation,
+            header.database_id,
+            header.base_sequence,
+            header.directory_bytes,
+            header.salt,
+            0,
+        )[:-8]
+        packed += fmt.RECORD_CHECKSUM.pack(fmt.hash64(packed))
+        self.file.write(0, packed.ljust(fmt.JOURNAL_HEADER_BYTES, b"\0"))
+        self.header = header
+        self.salt = header.salt
+
+    def reserve(self, end: int) -> None:
+        """Have space up to `end`.
+
+        Raises:
+            OSError: no space; nothing has changed.
+        """
+        have = len(self.file.view)
+        if have < end:
+            self.file.grow(end + min(max(have, _FIRST_GROWTH_BYTES), _MAX_GROWTH_BYTES))
+
+    def append(self, position: int, sequence: int, count: int, payload: bytes) -> int:
+        """Write a record into reserved space; returns the offset behind it."""
+        head = fmt.RECORD_HEADER.pack(fmt.RECORD_MAGIC, count, len(payload), sequence)
+        checksum = fmt.hash64(head + payload, self.salt)
+        record = head + checksum.to_bytes(8, "little") + payload
+        self.file.write(position, record)
+        return position + len(record)
+
+    def records(self, position: int, sequence: int) -> Iterator[Record]:
+        """Valid records from `position` on, the first of which must be number ``sequence + 1``."""
+        size = self.file.file.size()
+        if len(self.file.view) < size:
+            self.file.refresh()
+        view = self.file.view
+        while position + fmt.RECORD_HEADER_BYTES <= size:
+            head = view[position : position + fmt.RECORD_HEADER_BYTES]
+            magic, _, payload_bytes, number = fmt.RECORD_HEADER.unpack_from(head)
+            end = position + fmt.RECORD_HEADER_BYTES + payload_bytes
+            if magic != fmt.RECORD_MAGIC or number != sequence + 1 or end > size:
+                return
+            payload = view[position + fmt.RECORD_HEADER_BYTES : end]
+            covered = head[: fmt.RECORD_HEADER.size] + payload
+            if fmt.hash64(covered, self.salt) != int.from_bytes(head[fmt.RECORD_HEADER.size :], "little"):
+                return
+            yield Record(number, payload, end)
+            position, sequence = end, number
+
+    def empty(self) -> None:
+        """Cut everything off. Only the last handle may: others would have mapped it."""
+        self.file.view = b""  # type: ignore[assignment]
+        self.file.file.truncate(0)
+        self.file.refresh()
+        self.header = None

@@ -1,0 +1,204 @@
+"""Reading a directory: dbm.dumb's text lines, as hutch or any stdlib since 2.7 wrote them.
+
+A strict regular expression, never eval or literal_eval: a directory can be anybody's, and a line of
+20,000 parentheses kills the parser behind those. Pure functions; floor 1.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, NamedTuple
+
+from hutch import format as fmt
+from hutch.errors import CorruptDirectoryError
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterator
+
+__all__ = ["Directory", "Header", "Line", "decode_literal", "iterate_lines", "parse_directory"]
+
+_LITERAL = rb"('[^'\\\r\n\0]*+(?:\\[^\r\n\0][^'\\\r\n\0]*+)*+'|\"[^\"\\\r\n\0]*+(?:\\[^\r\n\0][^\"\\\r\n\0]*+)*+\")"
+_HUTCH_LINE = (
+    _LITERAL + rb", \( {0,14}+(\d{1,15}), {1,13}+(\d{1,13})\)  # ([0-9a-f]{8}|-{8}|!{8})"
+    rb"( hutch1 [0-9a-f ]{51})?+((?:#[^\r\n\0]*)?+) *+(\n|\Z)"
+)
+_PLAIN_LINE = _LITERAL + rb"[ \t]*, *\( *(\d{1,19})L?, *(\d{1,19})L?\)[ \t]*(\r\n|\r|\n|\Z)"
+_ESCAPES = {
+    b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\", b"'": b"'", b'"': b'"',
+    b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"0": b"\0",
+}  # fmt: skip
+
+
+class Line(NamedTuple):
+    """One live line: the key, where its line starts, the bytes of its literal, and its entry."""
+
+    key: bytes
+    start: int
+    literal_bytes: int
+    entry: fmt.Entry
+
+
+class Header(NamedTuple):
+    """The header comment of a directory's first line."""
+
+    database_id: int
+    generation: int
+    sequence: int
+    comment_offset: int
+
+
+class Directory(NamedTuple):
+    """A parsed directory.
+
+    Attributes:
+        header: None if a stdlib wrote the file, or it is empty.
+        lines: live lines in order; a key may come more than once (the last wins).
+        end: offset behind the last whole line's text (its newline not counted).
+        dead_bytes: bytes of deleted lines, which live on in comments.
+        plain_from: index in `lines` of the first line that a stdlib appended to a hutch directory.
+        torn_from: offset of a torn tail, or None.
+    """
+
+    header: Header | None
+    lines: list[Line]
+    end: int
+    dead_bytes: int
+    plain_from: int
+    torn_from: int | None
+
+
+@functools.cache
+def _pattern(source: bytes) -> re.Pattern[bytes]:
+    import re  # costs more than the rest of hutch's import, and an indexed open needs none of it
+
+    return re.compile(source)
+
+
+def decode_literal(literal: bytes) -> bytes:
+    """The key of a quoted literal.
+
+    Raises:
+        ValueError: an escape that ``repr`` does not write.
+    """
+    body = literal[1:-1]
+    if b"\\" not in body:
+        return body
+    pieces = _pattern(rb"\\(x[0-9a-fA-F]{2}|.)").split(body)
+    for position in range(1, len(pieces), 2):
+        escape = pieces[position]
+        if len(escape) == 3:
+            pieces[position] = bytes((int(escape[1:], 16),))
+        elif escape in _ESCAPES:
+            pieces[position] = _ESCAPES[escape]
+        else:
+            raise ValueError(f"unknown escape \\{escape.decode('latin-1')}")
+    return b"".join(pieces)
+
+
+def _damage(path: str, data: bytes, offset: int, reason: str) -> CorruptDirectoryError:
+    number = data.count(b"\n", 0, offset) + 1
+    return CorruptDirectoryError(
+        f"{path!r}, line {number}, byte {offset}: {reason}: {data[offset : offset + 60]!r}; nothing has been changed. "
+        "Restore the file from a backup, or repair the line by hand",
+        file=path,
+        offset=offset,
+    )
+
+
+def _hutch_line(match: re.Match[bytes]) -> Line:
+    literal, offset, size, checksum = match.group(1, 2, 3, 4)
+    start = match.start()
+    line, number = start, 0
+    if checksum == b"--------":
+        line |= fmt.UNVERIFIED
+    elif checksum == b"!!!!!!!!":
+        line |= fmt.LOST
+    else:
+        number = int(checksum, 16)
+    return Line(decode_literal(literal), start, len(literal), (line, int(offset), int(size), number))
+
+
+def _plain_line(match: re.Match[bytes]) -> Line:
+    literal, offset, size = match.group(1, 2, 3)
+    start = match.start()
+    return Line(decode_literal(literal), start, len(literal), (start | fmt.UNVERIFIED, int(offset), int(size), 0))
+
+
+def iterate_lines(data: bytes, start: int, end: int, path: str) -> Iterator[Line]:
+    """The live hutch lines in ``data[start:end]``, which must be whole lines.
+
+    Raises:
+        CorruptDirectoryError: something there is not a hutch line.
+    """
+    match_at = _pattern(_HUTCH_LINE).match
+    while start < end:
+        match = match_at(data, start, end)
+        if match is None:
+            raise _damage(path, data, start, "not a line of a hutch directory")
+        try:
+            yield _hutch_line(match)
+        except ValueError as problem:
+            raise _damage(path, data, start, str(problem)) from None
+        start = match.end()
+
+
+def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None) -> Directory:
+    """Parse a whole directory of either form. O(lines).
+
+    Args:
+        data: the bytes of NAME.dir.
+        path: its name, for messages.
+        trusted_bytes: what the journal's header says was synced; behind it, lines may be torn or missing.
+            None: the directory is complete as it stands.
+
+    Raises:
+        CorruptDirectoryError: a line that neither form allows. Nothing is evaluated.
+    """
+    hutch_at, plain_at = _pattern(_HUTCH_LINE).match, _pattern(_PLAIN_LINE).match
+    lines: list[Line] = []
+    header: Header | None = None
+    position = end = dead_bytes = 0
+    plain_from: int | None = None
+    torn_from: int | None = None
+    while position < len(data):
+        match = hutch_at(data, position)
+        is_hutch = match is not None and (header is not None or (not lines and match.group(5) is not None))
+        if not is_hutch:
+            match = plain_at(data, position)
+        if match is None:
+            if header is not None or trusted_bytes is not None:
+                if trusted_bytes is None and b"\n" not in data[position:].rstrip(b"\n \0"):
+                    torn_from = position  # the last line only: a crash whose journal is gone
+                    break
+                if trusted_bytes is not None and position >= trusted_bytes:
+                    torn_from = position if torn_from is None else torn_from
+                    newline = data.find(b"\n", position)
+                    position = len(data) if newline < 0 else newline + 1
+                    continue
+            raise _damage(path, data, position, "malformed directory line")
+        try:
+            line = _hutch_line(match) if is_hutch else _plain_line(match)
+        except ValueError as problem:
+            raise _damage(path, data, position, str(problem)) from None
+        if is_hutch:
+            if plain_from is not None:
+                raise _damage(path, data, lines[plain_from].start, "a line without checksum among checksummed lines")
+            comment = match.group(5)
+            if comment is not None:
+                fields = fmt.unpack_header_comment(comment)
+                if fields is None or lines:
+                    raise _damage(path, data, position, "damaged directory header")
+                header = Header(*fields, match.start(5))
+            dead_bytes += len(match.group(6))
+        elif header is not None and plain_from is None:
+            plain_from = len(lines)
+        lines.append(line)
+        end = match.end() - len(match.group(7 if is_hutch else 4))
+        position = match.end()
+    if header is not None and plain_from is None and lines:
+        # Padding behind the last line belongs to no line.
+        end = len(data[:end].rstrip(b" "))
+    return Directory(
+        header, lines, end, dead_bytes, len(lines) if plain_from is None else plain_from, torn_from
+    )

@@ -1,0 +1,228 @@
+"""The three locks of a database, all on NAME.dat, which nobody ever replaces or unlinks.
+
+| lock | held by | shared | exclusive |
+|---|---|---|---|
+| writer | a statement that writes, a transaction, a recovery | - | one at a time |
+| presence | every open handle | ordinary handles | ``exclusive=True``; a close that finds itself last |
+| pin | a live zero-copy view, a backup | any number | never taken; only asked about |
+
+Where the system has them these are open file description locks on single bytes far past the end of
+the file. POSIX record locks will not do: they vanish when any descriptor of the file is closed. flock
+cannot tell three ranges apart, so where only flock exists each lock gets a file of its own.
+
+Both kinds belong to the open file description, which a forked child shares: the child closes its
+copies (`Locks.forget`) and opens its own before it does anything else.
+
+Source: fcntl(2), "Open file description locks (non-POSIX)"; flock(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import threading
+import time
+from typing import Protocol
+
+from hutch.errors import DeadlockError, LockTimeout
+
+__all__ = ["FlockRange", "Locks", "OfdRange", "RangeLock", "open_locks"]
+
+_FIRST_LOCK_OFFSET = 1 << 62
+_FLOCK = struct.Struct("@hhqqi4x")  # l_type, l_whence, l_start, l_len, l_pid
+_BUSY = (errno.EAGAIN, errno.EACCES)
+_FIRST_PAUSE_SECONDS = 0.00005
+_LONGEST_PAUSE_SECONDS = 0.01
+
+HAS_OFD = hasattr(fcntl, "F_OFD_SETLK")
+
+# Which thread holds the writer lock of which file, to tell a wait from a deadlock.
+_holders: dict[tuple[int, int], int] = {}
+
+
+class RangeLock(Protocol):
+    """One lock; taking it again converts it between shared and exclusive."""
+
+    def try_lock(self, *, shared: bool = False) -> bool: ...
+    def wait(self, *, shared: bool = False) -> None: ...
+    def unlock(self) -> None: ...
+    def is_taken_elsewhere(self) -> bool: ...
+
+
+class OfdRange:
+    """One byte of a file under open file description locks."""
+
+    __slots__ = ("_exclusive", "_fd", "_shared", "_unlock")
+
+    def __init__(self, fd: int, number: int) -> None:
+        offset = _FIRST_LOCK_OFFSET + number
+        self._fd = fd
+        self._exclusive = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+        self._shared = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, offset, 1, 0)
+        self._unlock = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, offset, 1, 0)
+
+    def try_lock(self, *, shared: bool = False) -> bool:
+        try:
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, self._shared if shared else self._exclusive)
+        except OSError as problem:
+            if problem.errno in _BUSY:
+                return False
+            raise
+        return True
+
+    def wait(self, *, shared: bool = False) -> None:
+        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, self._shared if shared else self._exclusive)
+
+    def unlock(self) -> None:
+        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, self._unlock)
+
+    def is_taken_elsewhere(self) -> bool:
+        """Whether another handle holds it, shared or exclusive. Takes nothing."""
+        answer = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, self._exclusive)
+        return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+
+class FlockRange:
+    """A whole lock file under flock."""
+
+    __slots__ = ("_fd", "_held")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._held = 0
+
+    def try_lock(self, *, shared: bool = False) -> bool:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(self._fd, kind | fcntl.LOCK_NB)
+        except OSError as problem:
+            if problem.errno not in _BUSY:
+                raise
+            if self._held:  # a conversion that fails has already given the old lock up
+                fcntl.flock(self._fd, self._held)
+            return False
+        self._held = kind
+        return True
+
+    def wait(self, *, shared: bool = False) -> None:
+        self._held = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(self._fd, self._held)
+
+    def unlock(self) -> None:
+        self._held = 0
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def is_taken_elsewhere(self) -> bool:
+        held = self._held
+        if not self.try_lock():
+            return True
+        if held:
+            self.wait(shared=held == fcntl.LOCK_SH)
+        else:
+            self.unlock()
+        return False
+
+
+class Locks:
+    """The locks of one handle."""
+
+    def __init__(
+        self, fds: list[int], ranges: tuple[RangeLock, RangeLock, RangeLock], identity: tuple[int, int], path: str
+    ) -> None:
+        self._fds = fds
+        self.writer, self.presence, self.pin = ranges
+        self.identity = identity
+        self._path = path
+
+    def acquire_writer(self, timeout_seconds: float | None) -> None:
+        """Take the writer lock.
+
+        Raises:
+            LockTimeout: not free within `timeout_seconds` (None waits as long as it takes).
+            DeadlockError: this thread holds it through another handle.
+        """
+        if not self.writer.try_lock():
+            if _holders.get(self.identity) == threading.get_ident():
+                raise DeadlockError(
+                    f"{self._path!r} is being written through another handle of this thread: "
+                    "end that transaction, or use its handle"
+                )
+            self._wait(self.writer, False, timeout_seconds, "written by another process or thread")
+        _holders[self.identity] = threading.get_ident()
+
+    def release_writer(self) -> None:
+        _holders.pop(self.identity, None)
+        self.writer.unlock()
+
+    def acquire_presence(self, *, exclusive: bool, timeout_seconds: float | None) -> None:
+        """Announce this handle, alone (`exclusive`) or beside others.
+
+        Raises:
+            LockTimeout: as for `acquire_writer`.
+        """
+        if not self.presence.try_lock(shared=not exclusive):
+            reason = "open elsewhere" if exclusive else "opened by another handle with exclusive=True"
+            self._wait(self.presence, not exclusive, timeout_seconds, reason)
+
+    def _wait(self, lock: RangeLock, shared: bool, timeout_seconds: float | None, reason: str) -> None:
+        if timeout_seconds is None:
+            lock.wait(shared=shared)
+            return
+        deadline = time.monotonic() + timeout_seconds
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while not lock.try_lock(shared=shared):
+            left_seconds = deadline - time.monotonic()
+            if left_seconds <= 0:
+                raise LockTimeout(
+                    f"{self._path!r} is {reason}, and was not free within {timeout_seconds} seconds; "
+                    "try again, or pass a longer timeout"
+                )
+            time.sleep(min(pause_seconds, left_seconds))
+            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    def close(self) -> None:
+        """Release everything."""
+        fds, self._fds = self._fds, []
+        for fd in fds:
+            os.close(fd)
+
+    def forget(self) -> None:
+        """In a forked child: let go of the parent's locks without releasing them."""
+        _holders.pop(self.identity, None)
+        self.close()  # the parent's descriptors keep the descriptions, and so the locks, alive
+
+
+def open_locks(path: str, *, writable: bool, use_ofd: bool = HAS_OFD) -> Locks:
+    """Open the locks of the database whose heap is `path`.
+
+    They get a descriptor of their own: a mapping duplicates the one that it is made from, and would
+    keep a lock alive in a child after a fork.
+    """
+    access = os.O_RDWR if writable else os.O_RDONLY
+    fd = os.open(path, access | os.O_CLOEXEC | os.O_NONBLOCK)
+    status = os.fstat(fd)
+    identity = (status.st_dev, status.st_ino)
+    if use_ofd:
+        return Locks([fd], (OfdRange(fd, 0), OfdRange(fd, 1), OfdRange(fd, 2)), identity, path)
+    fds = [fd]
+    try:
+        for suffix in (".writer", ".presence", ".pin"):
+            fds.append(_open_lock_file(path + suffix, status))
+    except BaseException:
+        for opened in fds:
+            os.close(opened)
+        raise
+    ranges = (FlockRange(fds[1]), FlockRange(fds[2]), FlockRange(fds[3]))
+    return Locks(fds, ranges, identity, path)
+
+
+def _open_lock_file(path: str, model: os.stat_result) -> int:
+    """Open or make a lock file; like every side file it takes the heap's mode."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    os.fchmod(fd, model.st_mode & 0o7777)
+    return fd

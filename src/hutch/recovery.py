@@ -1,0 +1,183 @@
+"""What a database holds, read from directory and journal alone: after a crash, or without an index.
+
+The result is a prefix of history: the directory as of the last checkpoint, plus every whole and valid
+record of its own journal, never past the first bad one. Nothing here writes; reading twice gives the same.
+
+Which journal belongs to a directory:
+
+| journal | verdict |
+|---|---|
+| same id and generation, starts where the directory's checkpoint ended or before | redo |
+| same id, older generation, ends no later than the directory says | superseded: the directory was rewritten from it |
+| directory empty or torn at its very beginning, journal starts with an empty directory | redo |
+| anything else | somebody else's: set aside, never applied, never deleted |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hutch import format as fmt
+from hutch.errors import CorruptDirectoryError
+from hutch.heap import Heap
+from hutch.journal import Journal, JournalHeader, Record, operations
+from hutch.lines import Directory, parse_directory
+
+__all__ = ["Snapshot", "apply_record", "load_snapshot"]
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A database in memory: everything but the values.
+
+    Attributes:
+        entries: key to entry, in the order of insertion.
+        database_id: 0 for a directory that has none (a stdlib's, or an empty one).
+        generation, sequence: of the directory; the sequence includes redone records.
+        end: where the directory's last line ends.
+        dead_bytes: bytes of deleted lines in the directory.
+        header_offset: offset of the directory's header comment.
+        must_rewrite: the file differs from `entries`: only a rewritten directory makes them agree.
+        inline: (offset, value) of journaled values, to be written again.
+        foreign_journal: the journal holds records of another database or time.
+        notes: what was found and mended, for a warning.
+        adopted: keys of plain lines that a stdlib appended behind hutch lines.
+    """
+
+    entries: dict[bytes, fmt.Entry] = field(default_factory=dict)
+    database_id: int = 0
+    generation: int = 0
+    sequence: int = 0
+    end: int = 0
+    dead_bytes: int = 0
+    header_offset: int = 0
+    must_rewrite: bool = False
+    inline: dict[int, bytes] = field(default_factory=dict)
+    foreign_journal: bool = False
+    has_journal: bool = False
+    is_plain: bool = False
+    notes: list[str] = field(default_factory=list)
+    adopted: set[bytes] = field(default_factory=set)
+
+    def live_blocks(self) -> int:
+        return sum(fmt.block_count(entry[2]) for entry in self.entries.values() if not entry[0] & fmt.LOST)
+
+
+def _is_plain(data: bytes, path: str) -> bool:
+    """Whether a stdlib wrote the first line."""
+    newline = data.find(b"\n")
+    first = data if newline < 0 else data[: newline + 1]
+    try:
+        directory = parse_directory(first, path, trusted_bytes=0)
+    except CorruptDirectoryError:
+        return False
+    return directory.header is None and bool(directory.lines)
+
+
+def _choose(
+    data: bytes, path: str, header: JournalHeader | None
+) -> tuple[Directory, JournalHeader | None, bool]:
+    """(the directory, the journal's header if it is to be redone, whether the journal is a stranger's)."""
+    if header is None:
+        return parse_directory(data, path), None, False
+    if not _is_plain(data, path):
+        # The checkpoint synced so much of the directory; behind it a crash may have left anything.
+        directory = parse_directory(data, path, trusted_bytes=header.directory_bytes)
+        own = directory.header
+        if own is None and not directory.lines:
+            return directory, header if not header.directory_bytes else None, bool(header.directory_bytes)
+        if own is not None and own.database_id == header.database_id:
+            if own.generation == header.generation and header.base_sequence <= own.sequence:
+                if directory.lines[0].start >= header.directory_bytes:
+                    return directory, header, False  # the journal began with an empty directory
+                if len(data) >= header.directory_bytes:
+                    return directory, header, False
+                raise CorruptDirectoryError(
+                    f"{path!r} has {len(data)} bytes, but its journal says that {header.directory_bytes} were synced; "
+                    "nothing has been changed. Restore the directory from a backup",
+                    file=path,
+                    offset=len(data),
+                )
+            if own.generation > header.generation:
+                return parse_directory(data, path), None, False  # superseded
+    return parse_directory(data, path), None, True
+
+
+def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | None) -> Snapshot:
+    """Read a database from the bytes of its directory and from its journal. O(lines + records).
+
+    Args:
+        path: the directory's name, for messages.
+        journal: None where there is no journal file.
+        heap: to check values that are too large for the journal; None believes them.
+
+    Raises:
+        CorruptDirectoryError: a line that neither form of directory allows.
+    """
+    header = journal.load() if journal is not None else None
+    directory, redo, stranger = _choose(data, path, header)
+    snapshot = Snapshot(end=directory.end, dead_bytes=directory.dead_bytes)
+    own = directory.header
+    if own is not None:
+        snapshot.database_id, snapshot.generation, snapshot.sequence = own[:3]
+        snapshot.header_offset = own.comment_offset
+    snapshot.is_plain = own is None and bool(directory.lines)
+    lines = directory.lines
+    if redo is not None:
+        # Lines behind the checkpoint are the journal's to write; those of a stdlib are adopted below.
+        kept = [line for line in lines[: directory.plain_from] if line.start < redo.directory_bytes]
+        snapshot.must_rewrite = len(kept) < directory.plain_from or directory.torn_from is not None
+    else:
+        kept = lines[: directory.plain_from]
+    for key, _, _, entry in kept:
+        snapshot.entries[key] = entry
+    if len(snapshot.entries) != len(kept):
+        snapshot.must_rewrite = True  # a key on two lines
+    if directory.torn_from is not None and redo is None:
+        snapshot.must_rewrite = True
+        snapshot.notes.append(f"a torn last line at byte {directory.torn_from} of {path!r} was left out")
+    if journal is not None and header is not None:
+        first = next(journal.records(fmt.JOURNAL_HEADER_BYTES, header.base_sequence), None)
+        snapshot.foreign_journal = stranger and first is not None
+        snapshot.has_journal = redo is not None
+        if redo is not None:
+            snapshot.database_id, snapshot.generation = redo.database_id, redo.generation
+            snapshot.sequence = redo.base_sequence
+            for record in journal.records(fmt.JOURNAL_HEADER_BYTES, redo.base_sequence):
+                if heap is not None and not _values_are_whole(record, heap, redo.database_id):
+                    break
+                apply_record(snapshot, record)
+    if directory.plain_from < len(lines):
+        adopted = lines[directory.plain_from :]
+        snapshot.notes.append(f"{len(adopted)} lines that another program appended to {path!r} were adopted")
+        snapshot.must_rewrite = True
+        for key, _, _, entry in adopted:
+            snapshot.entries[key] = entry
+            snapshot.adopted.add(key)
+    return snapshot
+
+
+def _values_are_whole(record: Record, heap: Heap, seed: int) -> bool:
+    """Whether the values that did not travel in the journal reached the heap."""
+    for kind, key, (_, offset, size, checksum), value in operations(record.payload):
+        if kind in (fmt.OP_INSERT, fmt.OP_REPLACE):
+            if value is None:
+                value = heap.read(offset, size)
+            if len(value) != size or fmt.checksum_of(value, fmt.hash_key(key, seed)) != checksum:
+                return False
+    return True
+
+
+def apply_record(snapshot: Snapshot, record: Record) -> None:
+    """Redo one commit in memory."""
+    for kind, key, entry, value in operations(record.payload):
+        if kind == fmt.OP_INSERT or kind == fmt.OP_REPLACE:
+            snapshot.entries[key] = entry
+            if value is not None:
+                snapshot.inline[entry[1]] = value
+        elif kind == fmt.OP_DELETE:
+            snapshot.entries.pop(key, None)
+        elif kind == fmt.OP_CLEAR:
+            snapshot.entries.clear()
+    snapshot.sequence = record.sequence
+    snapshot.must_rewrite = True

@@ -1,0 +1,200 @@
+"""Walking the directory: keys and items in order of insertion, and what has changed since a commit.
+
+A walk takes no lock. It reads whole lines in spans and asks the index which of them still count; where
+nobody has changed a line since the last checkpoint, the lines alone are the truth. A rewritten directory does not
+disturb it: the old file lives on until its last reader is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hutch import format as fmt
+from hutch.errors import CorruptDirectoryError
+from hutch.journal import operations
+from hutch.lines import Line, iterate_lines
+from hutch.rebuild import open_journal
+
+if TYPE_CHECKING:
+    from hutch.directory import DirectoryFile
+    from hutch.index import Index
+    from hutch.store import Store
+    from hutch.transaction import Transaction
+
+__all__ = ["changes_since", "collect", "scan"]
+
+_SPAN_BYTES = 64 * 1024
+
+
+def scan(store: Store, transaction: Transaction | None, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
+    """(key, value) pairs as the calling thread sees them; the value is b"" if none is wanted."""
+    if transaction is None:
+        yield from _committed(store, values)
+        return
+    if not transaction.cleared:
+        for key, value in _committed(store, values):
+            change = transaction.changes.get(key)
+            if change is None:
+                yield key, value
+            elif change[0] is not None and not change[1]:
+                yield key, change[0]
+    for key, (new, moves) in list(transaction.changes.items()):
+        if new is not None and (moves or transaction.cleared or store.find_entry(key) is None):
+            yield key, new
+
+
+def _committed(store: Store, values: bool) -> Iterator[tuple[bytes, bytes]]:
+    store.refresh()
+    index = store.index
+    if index is None:
+        assert store.snapshot is not None
+        for key in list(store.snapshot.entries):
+            yield from _fetch(store, key, values)
+        return
+    directory = store.directory
+    position, end = index.first_line, index.directory_bytes
+    while True:
+        store.check_open()
+        if store.index is index:
+            if not index.is_current():
+                store.refresh()
+                continue
+            end = index.directory_bytes
+        if position >= end:
+            return
+        word = index.word
+        untouched = not index.changed_lines
+        lines, position = _read_lines(directory, position, end)
+        for line in lines:
+            if store.index is index and index.word == word and index.is_current():
+                if untouched or _is_live(index, line, store.seed):
+                    yield from _read(store, line, values and untouched) if untouched else _fetch(
+                        store, line.key, values
+                    )
+            elif store.index is not index or _is_live(index, line, store.seed):
+                yield from _fetch(store, line.key, values, check=store.index is not index)
+            store.check_open()
+
+
+def _read_lines(directory: DirectoryFile, start: int, end: int) -> tuple[list[Line], int]:
+    """Whole lines from `start` on, and where the next ones start."""
+    size = _SPAN_BYTES
+    while True:
+        data = directory.read_span(start, min(start + size, end))
+        if start + size >= end:
+            stop = len(data)
+            break
+        stop = data.rfind(b"\n") + 1
+        if stop:
+            break
+        size *= 4  # a line longer than the span
+    path = directory.file.file.path
+    if not stop:
+        raise CorruptDirectoryError(f"{path!r} ends at byte {start}, before its last line", file=path, offset=start)
+    lines = [
+        line._replace(start=start + line.start, entry=(start + line.entry[0], *line.entry[1:]))
+        for line in iterate_lines(data, 0, stop, path)
+    ]
+    # The last line's newline may not be written yet: the next line brings it.
+    return lines, start + stop + (0 if data[stop - 1 : stop] == b"\n" else 1)
+
+
+def _is_live(index: Index, line: Line, seed: int) -> bool:
+    """Whether the key still owns this very line."""
+    for _, entry in index.candidates(fmt.hash_key(line.key, seed)):
+        if entry[0] & fmt.OFFSET_MASK == line.start:
+            return True
+    return False
+
+
+def _read(store: Store, line: Line, values: bool) -> Iterator[tuple[bytes, bytes]]:
+    """The line's own entry, without asking the index."""
+    if not values:
+        yield line.key, b""
+        return
+    state, offset, size, checksum = line.entry
+    value = store.heap.read(offset, size)
+    if (
+        not state & (fmt.UNVERIFIED | fmt.LOST)
+        and len(value) == size
+        and fmt.checksum_of(value, fmt.hash_key(line.key, store.seed)) == checksum
+    ):
+        yield line.key, value
+    else:
+        yield from _fetch(store, line.key, True)
+
+
+def _fetch(store: Store, key: bytes, values: bool, *, check: bool = False) -> Iterator[tuple[bytes, bytes]]:
+    if values:
+        value = store.get_committed(key)
+        if value is not None:
+            yield key, value
+    elif not check or store.find_entry(key) is not None:
+        yield key, b""
+
+
+def collect(store: Store) -> list[tuple[bytes, fmt.Entry]]:
+    """Every key with its committed entry, in order, all of one moment. O(keys)."""
+    if store.writable and not store.own_transaction():
+        store.enter()
+        try:
+            return _collect(store)
+        finally:
+            store.leave()
+    while True:
+        store.refresh()
+        index = store.index
+        word = index.word if index is not None else b""
+        entries = _collect(store)
+        if store.index is index and (index is None or (index.word == word and index.is_current())):
+            return entries
+
+
+def _collect(store: Store) -> list[tuple[bytes, fmt.Entry]]:
+    index = store.index
+    if index is None:
+        assert store.snapshot is not None
+        return list(store.snapshot.entries.items())
+    entries: list[tuple[bytes, fmt.Entry]] = []
+    position, end = index.first_line, index.directory_bytes
+    while position < end:
+        lines, position = _read_lines(store.directory, position, end)
+        for line in lines:
+            if not index.changed_lines:
+                entries.append((line.key, line.entry))
+                continue
+            for _, entry in index.candidates(fmt.hash_key(line.key, store.seed)):
+                if entry[0] & fmt.OFFSET_MASK == line.start:
+                    entries.append((line.key, entry))
+                    break
+    return entries
+
+
+def changes_since(store: Store, sequence: int) -> list[tuple[bytes, bool]] | None:
+    """See `Store.changes_since`. O(records since the last checkpoint)."""
+    store.refresh()
+    index = store.index
+    if index is None:
+        return [] if sequence == store.sequence else None
+    if sequence == index.sequence:
+        return []
+    if not index.base_sequence <= sequence < index.sequence:
+        return None
+    salt, last = index.salt, index.sequence
+    journal = open_journal(store.place, writable=False)
+    header = journal.load() if journal is not None else None
+    if journal is None or header is None or header.salt != salt:
+        return None
+    changes: list[tuple[bytes, bool]] = []
+    reached = index.base_sequence
+    for record in journal.records(fmt.JOURNAL_HEADER_BYTES, index.base_sequence):
+        if record.sequence > last:
+            break
+        reached = record.sequence
+        if record.sequence > sequence:
+            for kind, key, _, _ in operations(record.payload):
+                if kind == fmt.OP_CLEAR:
+                    return None
+                changes.append((key, kind != fmt.OP_DELETE))
+    return changes if reached == last else None
