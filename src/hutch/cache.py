@@ -1,0 +1,140 @@
+"""The cache of a shelf with ``writeback=True``, which knows which of its objects have been changed.
+
+A shelf cannot see that ``shelf["a"].append(1)`` happens. So for each cached object this remembers a digest
+of its pickle, taken when the object was loaded or stored; when the time comes to write back, the object
+is pickled again, and written only if its digest has moved.
+
+The digest is that of a pickle made here and now, not that of the bytes in the file: another protocol,
+another order of a set or another sharing of equal strings makes other bytes for the same object. Objects
+are never unpickled for the comparison, for that runs their code, and may give back the very object that
+is compared.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from xxhash import xxh3_128_intdigest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    Encode: TypeAlias = Callable[[str, Any], Any]
+    Objects: TypeAlias = dict[str, Any]
+    Digest: TypeAlias = int | None
+else:
+    Objects = dict
+
+__all__ = ["MISSING", "Snapshot", "WritebackCache"]
+
+MISSING: Any = object()
+
+# Of a full cache, this share is dropped at once, so that many are written as one batch.
+_DROPPED_SHARE = 32
+
+
+def digest(data: Any) -> Digest:
+    """Return a number for what a serializer has returned, or None if there is none: equal to no other."""
+    if isinstance(data, str):
+        data = data.encode("utf-8", "surrogatepass")
+    try:
+        return xxh3_128_intdigest(data)
+    except (TypeError, ValueError, BufferError):
+        return None
+
+
+class Snapshot:
+    """What the cache held that had not been written yet, to go back to if a transaction fails."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self) -> None:
+        self.entries: dict[str, tuple[Any, Any, tuple[Digest, Digest]]] = {}
+
+
+class WritebackCache(Objects):
+    """The objects by key, as a dict that users may look into, and beside it what is known of each.
+
+    The order is that of use, if the shelf bounds its cache, else of loading.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Digests by key: of the bytes in the file, and of the object as it was pickled at that moment.
+        # What is not here, because somebody has put it into the dict himself, counts as changed.
+        self._known: dict[str, tuple[Digest, Digest]] = {}
+
+    def hold(self, key: str, value: Any, stored: Any, pickled: Any) -> None:
+        """Cache an object as the one last used.
+
+        Args:
+            stored: the bytes that the file holds for it.
+            pickled: the bytes that it pickles to now; None if it does not.
+        """
+        self.pop(key, None)
+        self[key] = value
+        self.mark(key, stored, pickled)
+
+    def mark(self, key: str, stored: Any, pickled: Any) -> None:
+        """Note that an object, as it is now, is what the file holds."""
+        in_file = digest(stored)
+        self._known[key] = (in_file, in_file if pickled is stored else digest(pickled))
+
+    def touch(self, key: str, value: Any) -> None:
+        """Make an object the one last used."""
+        self[key] = self.pop(key, value)
+
+    def drop(self, key: str) -> None:
+        """Forget an object and whatever has been done to it."""
+        self.pop(key, None)
+        self._known.pop(key, None)
+
+    def forget(self) -> None:
+        """Forget all objects."""
+        self.clear()
+        self._known.clear()
+
+    def is_changed(self, key: str, pickled: Any) -> bool:
+        """Return whether an object that pickles to `pickled` is another than the one that was loaded."""
+        before = self._known.get(key, (None, None))[1]
+        return before is None or before != digest(pickled)
+
+    def is_in_step(self, key: str, stored: Any) -> bool:
+        """Return whether the file still holds what it held when the object was loaded or stored."""
+        before = self._known.get(key, (None, None))[0]
+        return before is not None and before == digest(stored)
+
+    def oldest(self, limit: int) -> list[str]:
+        """Return the keys to drop, oldest first, so that no more than `limit` objects remain."""
+        excess = len(self) - limit
+        if excess <= 0:
+            return []
+        return list(islice(self, min(excess + limit // _DROPPED_SHARE, len(self) - 1)))
+
+    def snapshot(self, encode: Encode) -> Snapshot:
+        """Remember what has been changed and not been written. O(size of the cached objects)."""
+        snapshot = Snapshot()
+        for key, value in list(self.items()):
+            try:
+                pickled = encode(key, value)
+            except Exception:  # noqa: BLE001  # it will be said when it is to be written
+                pickled = None
+            if pickled is None or self.is_changed(key, pickled):
+                snapshot.entries[key] = (value, pickled, self._known.get(key, (None, None)))
+        return snapshot
+
+    def restore(self, snapshot: Snapshot, decode: Encode) -> None:
+        """Go back to a snapshot. Everything else will be loaded again when it is asked for."""
+        self.forget()
+        for key, (value, pickled, known) in snapshot.entries.items():
+            if pickled is not None:
+                try:
+                    value = decode(key, pickled)  # noqa: PLW2901  # the object itself may have been changed since
+                except Exception:  # noqa: BLE001  # then the object as it is now must do
+                    pass
+            self[key] = value
+            self._known[key] = known

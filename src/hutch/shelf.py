@@ -1,0 +1,384 @@
+"""Objects by name: a dict whose values live as bytes in another mapping."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import MutableMapping
+
+from hutch.cache import MISSING
+from hutch.edit import Alone, Edit, ShelfTransaction
+from hutch.lifetime import CLOSED, ClosedDict, first_of, forget, watch
+from hutch.undo import UndoLog
+from hutch.views import ItemIterator, ShelfItems, ShelfValues
+from hutch.writeback import Writeback, check_cache_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Any, Self, TypeAlias
+
+    from _typeshed import SupportsKeysAndGetItem
+
+    from hutch.pickling import Deserializer, Serializer
+
+    AnyMapping: TypeAlias = MutableMapping[str, Any]
+    Objects: TypeAlias = dict[str, Any]
+    Item: TypeAlias = tuple[str, Any]
+else:
+    AnyMapping = MutableMapping
+
+__all__ = ["Shelf"]
+
+
+class Shelf(Writeback, AnyMapping):
+    """Objects by name, over any mapping of bytes to bytes: hutch's, one of ``dbm``, a plain dict.
+
+    Beyond ``shelve``'s: a value that does not pickle changes nothing, neither file nor cache; a value that
+    does not unpickle is an `UnreadableValueError` that names its key; `edit`, `modify` and `transaction`;
+    with `writeback`, only what has changed is written, as one batch, and the cache may be bounded.
+
+    Any method raises ValueError once the shelf is closed. A key that is not a str is a TypeError. Threads
+    may share a shelf; but an object in the cache of a writeback shelf is shared too, without protection.
+
+    A shelf pickles, and survives a fork, as the mapping below does (hutch's is opened anew). What the
+    cache holds stays behind: the process that has changed it also writes it back.
+
+    Args:
+        dict: the mapping below; `close` closes it.
+        protocol: of the pickles; None: this Python's default.
+        writeback: keep every object that is read or stored, and store it again in `sync` and `close` if it
+            has been changed, so that ``shelf["a"].append(1)`` is enough. An object is then pickled when it
+            is read, to know later whether it has been changed, and again when it may be written back.
+        keyencoding: of the keys.
+        serializer: what makes bytes of an object and the protocol, in the place of ``pickle.dumps``.
+        deserializer: what makes an object of bytes, in the place of ``pickle.loads``.
+        cache_size: how many objects `writeback` keeps; the least recently used are written back and dropped.
+            A change to an object that has been dropped is lost: fetch it again instead of holding on to it.
+
+    Raises:
+        ShelveError: of serializer and deserializer only one is given.
+
+    Attributes:
+        dict: the mapping below.
+        cache: the objects that `writeback` keeps, by key.
+    """
+
+    def __init__(
+        self,
+        dict: Any,  # noqa: A002  # its name in shelve
+        protocol: int | None = None,
+        writeback: bool = False,
+        keyencoding: str = "utf-8",
+        *,
+        serializer: Serializer | None = None,
+        deserializer: Deserializer | None = None,
+        cache_size: int | None = None,
+    ) -> None:
+        check_cache_size(cache_size)
+        self._set_pickling(protocol, keyencoding, serializer, deserializer)
+        self.dict = dict
+        self.writeback = writeback
+        self.cache_size = cache_size
+        self._start()
+
+    def _start(self) -> None:
+        """Begin with an empty cache: a new shelf, or one that has been unpickled."""
+        self._start_cache()
+        self._at_exit = watch(self)
+
+    # One entry.
+
+    def __getitem__(self, key: str) -> Any:
+        if self.writeback or self.cache:
+            return self._get_cached(key)
+        try:
+            data = self.dict[self._encode_key(key)]
+        except KeyError:
+            raise KeyError(key) from None
+        return self._load(key, data)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        name = self._encode_key(key)
+        data = self._dump(key, value)
+        if self.writeback or self.cache:
+            self._put(key, value, data)
+        else:
+            self.dict[name] = data
+
+    def __delitem__(self, key: str) -> None:
+        name = self._encode_key(key)
+        with self._cache_lock():
+            try:
+                del self.dict[name]
+            except KeyError:
+                if key not in self.cache:  # else it has been deleted elsewhere, and here it is now
+                    raise KeyError(key) from None
+            self.cache.drop(key)
+
+    def __contains__(self, key: object) -> bool:
+        return self._encode_key(key) in self.dict  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.dict)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of `key`, or `default`."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def pop(self, key: str, default: Any = MISSING) -> Any:
+        """Remove `key` and return its value: to one caller only, whoever else tries at the same time.
+
+        Raises:
+            KeyError: no such key, and no default.
+        """
+        if key in self or key in self.cache:
+            with Alone(self):
+                value = self.get(key, MISSING)
+                if value is not MISSING:
+                    del self[key]
+            if value is not MISSING:
+                return value
+        if default is MISSING:
+            raise KeyError(key)
+        return default
+
+    def popitem(self) -> Item:
+        """Remove the first entry and return it as (key, value).
+
+        Raises:
+            KeyError: the shelf is empty.
+        """
+        if len(self):
+            with Alone(self):
+                for key in self:
+                    value = self[key]
+                    del self[key]
+                    return key, value
+        raise KeyError("popitem(): the shelf is empty")
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Return the value of `key`; where there is none, first store `default`."""
+        value = self.get(key, MISSING)
+        if value is MISSING:
+            with Alone(self, key):
+                value = self.get(key, MISSING)
+                if value is MISSING:
+                    self[key] = value = default
+        return value
+
+    # Many entries.
+
+    def get_many(self, keys: Iterable[str]) -> Objects:
+        """Return the values of those of `keys` that exist, by key.
+
+        Inside a transaction they are all of one moment; outside, another process may write in between.
+        """
+        pairs = ((key, self.get(key, MISSING)) for key in keys)
+        return {key: value for key, value in pairs if value is not MISSING}
+
+    def update(  # type: ignore[override]
+        self, other: SupportsKeysAndGetItem[str, Any] | Iterable[Item] = (), /, **more: Any
+    ) -> None:
+        """Store many entries as one batch: all of them or, if anything goes wrong, none.
+
+        Args:
+            other: a mapping, an object with ``keys()``, or pairs of key and value.
+            more: further entries.
+        """
+        source: Any = other
+        if hasattr(source, "keys"):
+            source = ((key, source[key]) for key in source.keys())  # noqa: SIM118  # it need not iterate
+        values = {key: value for pairs in (source, more.items()) for key, value in pairs}
+        if type(self).__setitem__ is not Shelf.__setitem__:
+            with self.transaction():  # a subclass that wants to see each of them
+                for key, value in values.items():
+                    self[key] = value
+            return
+        names = {key: self._encode_key(key) for key in values}
+        datas = {key: self._dump(key, value) for key, value in values.items()}
+        with self._cache_lock():
+            self._apply({names[key]: data for key, data in datas.items()})
+            if self.writeback or self.cache:
+                for key, data in datas.items():
+                    self._keep(key, values[key], data)
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        with self._cache_lock():
+            if hasattr(self.dict, "clear"):
+                self.dict.clear()
+            else:
+                for name in list(self.dict.keys()):
+                    del self.dict[name]
+            self.cache.forget()
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._decode_key, self._names())
+
+    def items(self) -> ShelfItems:
+        """Return a view of the pairs of key and value, in the order of the mapping below.
+
+        After an error its iterator goes on behind the entry that could not be read.
+        """
+        return ShelfItems(self)
+
+    def values(self) -> ShelfValues:
+        """Return a view of the values."""
+        return ShelfValues(self)
+
+    def _names(self) -> Iterator[bytes]:
+        mapping = self.dict
+        if _is_database(mapping):
+            return mapping.iterkeys()  # type: ignore[no-any-return]  # lazy, and survives updates
+        return iter(list(mapping.keys()))
+
+    def _iterate_items(self) -> Iterator[Item]:
+        looked_up = self.writeback or self.cache or type(self).__getitem__ is not Shelf.__getitem__
+        if looked_up or not _is_database(self.dict):
+            return ItemIterator(self)
+        return map(self._read_item, self.dict.iteritems())
+
+    def _read_item(self, item: tuple[bytes, Any]) -> Item:
+        key = self._decode_key(item[0])
+        return key, self._load(key, item[1])
+
+    # Read, change and write, with nobody writing in between.
+
+    def transaction(self) -> ShelfTransaction:
+        """Make a ``with`` block all or nothing, in memory, for other processes, and after a crash.
+
+        The block sees its own writes; others see them when it ends. An exception undoes them and goes
+        on. A transaction inside another joins it. Others who want to write wait, so keep it short.
+
+        With `writeback`, objects that the block changes are written when it ends; if it fails the cache has
+        others in their place, in the former state. This pickles all that the cache holds, twice.
+
+        Over a mapping that has no transactions (a dict) it undoes what this process has stored.
+        """
+        return ShelfTransaction(self)
+
+    def edit(self, key: str, default: Any = MISSING) -> Edit:
+        """Work on one value in a ``with`` block, and store it if it has changed, while nobody else can write.
+
+        An exception in the block undoes whatever the block has stored in the shelf. To put another object
+        in its place (numbers and text cannot be changed) use `modify`.
+
+        Args:
+            key: the key; the block gets its object.
+            default: what to start with, and to store, where there is no such key.
+
+        Raises:
+            KeyError: no such key, and no default.
+        """
+        return Edit(self, key, default)
+
+    def modify(self, key: str, function: Callable[[Any], Any], default: Any = MISSING) -> Any:
+        """Replace a value by what `function` makes of it, with nobody writing in between, and return that.
+
+        >>> shelf = Shelf({})
+        >>> shelf.modify("visits", lambda visits: visits + 1, 0)
+        1
+
+        Args:
+            key: the key.
+            function: takes the value and returns the new one. What it stores in the shelf is part of the whole.
+            default: what `function` gets where there is no such key.
+
+        Raises:
+            KeyError: no such key, and no default.
+        """
+        with ShelfTransaction(self, write_back=False):
+            try:
+                value = self._fetch_for_edit(key, default)[0]
+            except Exception as problem:  # noqa: BLE001  # raised below: nothing has been done that it need undo
+                reason = problem
+            else:
+                self[key] = value = function(value)
+                return value
+        raise reason
+
+    # Upkeep.
+
+    def sync(self) -> None:
+        """Write back what has been changed, empty the cache, and bring everything to the disk.
+
+        Raises:
+            Exception: as pickling has it: an object cannot be pickled. Nothing has been written, and the
+                cache is as it was.
+        """
+        mapping = self.dict
+        if type(mapping) is ClosedDict:
+            raise ValueError(CLOSED)
+        with self._cache_lock():
+            if self.writeback and self.cache:
+                self._write_back()
+                self.cache.forget()
+        if hasattr(mapping, "sync"):
+            mapping.sync()
+
+    def reorganize(self) -> None:
+        """`sync`, then give back the space that deleted and replaced entries have left. O(n)."""
+        self.sync()
+        if hasattr(self.dict, "reorganize"):
+            self.dict.reorganize()
+
+    def close(self) -> None:
+        """`sync`, and close the mapping below. Closing twice does nothing.
+
+        Raises:
+            Exception: as pickling has it: an object cannot be pickled. All others have been written, and the
+                shelf is closed.
+        """
+        mapping = self.dict
+        if type(mapping) is ClosedDict:
+            return
+        failures: list[Exception] = []
+        try:
+            if self.writeback and self.cache:
+                with self._lock:
+                    self._write_back(failures=failures)
+                    self.cache.forget()
+            if not getattr(mapping, "closed", False):
+                self.sync()
+        finally:
+            self.dict = ClosedDict()
+            self.cache.forget()
+            forget(self, self._at_exit)
+            if hasattr(mapping, "close"):
+                mapping.close()
+        if failures and not sys.is_finalizing():  # then the atexit hook has had its say
+            raise first_of(failures)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if "_at_exit" in self.__dict__:  # else __init__ has failed, and there is nothing to close
+            self.close()
+
+    def __getstate__(self) -> Objects:
+        if type(self.dict) is ClosedDict:
+            raise ValueError(CLOSED)
+        own = ("cache", "_edits", "_lock", "_at_exit")
+        return {name: value for name, value in self.__dict__.items() if name not in own}
+
+    def __setstate__(self, state: Objects) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} over {self.dict!r}>"
+
+
+def _is_database(mapping: Any) -> bool:
+    """Return whether a mapping is hutch's own, or as good: iterations over it survive updates."""
+    return type(mapping) is not UndoLog and hasattr(mapping, "transaction") and hasattr(mapping, "iteritems")
