@@ -21,11 +21,12 @@ def main() -> int:
     """
     try:
         from hutch.cli.app import hutch
+
+        hutch(prog_name="hutch")
     except ModuleNotFoundError as problem:
         package = (problem.name or "").partition(".")[0]
         if package not in ("click", "rich"):
             raise
         print(MISSING_EXTRA.format(name=package), file=sys.stderr)
         return EXIT_USAGE
-    hutch(prog_name="hutch")
     return 0

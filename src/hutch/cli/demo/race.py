@@ -51,7 +51,7 @@ class Contender:
     """
 
     name: str
-    open: Callable[[str, str], Any]
+    open: Callable[..., Any]
     entries: int = 0
     cells: dict[str, Cell] = field(default_factory=dict)
 

@@ -68,7 +68,8 @@ class Report:
             table.add_row(*row)
         self._console.print()
         self._console.print(Padding(table, (0, 0, 0, 2), expand=False))
-        self._console.print(Padding(Text(self._footnote(demo), style="dim"), (0, 0, 0, 2), expand=False))
+        lines = wrap(self._footnote(demo), self._console.width - 4, initial_indent="  ", subsequent_indent="  ")
+        self._console.print(Text("\n".join(lines), "dim"), soft_wrap=True)
 
     def verdict(self, demo: Demo) -> None:
         failed = sum(not check.ok for check in demo.checks)
