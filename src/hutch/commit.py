@@ -204,6 +204,80 @@ def commit(
     index.set_flag(fmt.PENDING_AT, False)
 
 
+def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable: bool) -> None:
+    """`commit` of one small value, with everything unrolled: the same steps in the same order. O(1)."""
+    index, heap, directory, journal = handle.index, handle.heap, handle.directory, handle.journal
+    assert index is not None and journal is not None
+    size = len(value)
+    free = heap.free
+    end = index.directory_bytes
+    if free is not None or not 0 < size <= fmt.INLINE_LIMIT_BYTES or not end:
+        commit(handle, ((key, value, False),), 1, durable=durable)
+        return
+    key_hash = fmt.hash_key(key, handle.seed)
+    literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
+    found = index.locate(key_hash)
+    if found is not None:
+        line = found[2] & fmt.OFFSET_MASK
+        if directory.file.view[line : line + len(literal)] != literal:
+            commit(handle, ((key, value, False),), 1, durable=durable)
+            return
+    start = index.heap_blocks
+    heap_blocks = start + ((size + 511) >> 9)
+    offset = start << 9
+    checksum = fmt.hash64(value, key_hash) & fmt.CHECKSUM_MASK
+    text = b""
+    directory_end = end
+    if found is None:
+        line = end + 1
+        text = b"\n%b, (%15d, %13d)  # %08x" % (literal, offset, size, checksum)
+        directory_end = end + len(text)
+        kind = _INSERT
+        index.reserve(1)
+        if directory_end >= len(directory.file.view) and directory.reserve(directory_end + 1):
+            index.directory_file_bytes = len(directory.file.view)
+            index.begin_update()
+            index.store_round()
+            index.end_update()
+    else:
+        kind = _REPLACE
+    payload = b"%b%b%b" % (fmt.OPERATION.pack(kind, 1, 0, len(key), line, offset, size, checksum, 0), key, value)
+    position = index.journal_bytes
+    if position + fmt.RECORD_HEADER_BYTES + len(payload) > len(journal.file.view):
+        journal.reserve(position + fmt.RECORD_HEADER_BYTES + len(payload))
+    if heap_blocks << 9 > len(heap.file.view):
+        heap.reserve(heap_blocks)
+    heap.file.view[offset : offset + size] = value
+
+    view = index.file.view
+    view[16:17] = b"\1"  # pending
+    if text:
+        directory.file.view[end:directory_end] = text
+    sequence = index.sequence + 1
+    journal_bytes = journal.append(position, sequence, 1, payload)
+    if durable:
+        make_durable(handle, index)
+
+    index.begin_update()
+    if found is None:
+        index.insert(key_hash, (line, offset, size, checksum))
+        index.live_blocks += heap_blocks - start
+    else:
+        at, slot, old_line, old_offset, old_size, _ = found
+        old_blocks = 0 if old_line & fmt.LOST else (old_size + 511) >> 9
+        index.replace((at, slot), key_hash, (line, offset, size, checksum))
+        index.live_blocks += heap_blocks - start - old_blocks
+        index.changed_lines += 1
+        handle.freed_blocks += old_blocks
+        handle.freed.append((old_offset >> 9, old_blocks))
+    index.sequence = sequence
+    index.journal_bytes = journal_bytes
+    index.directory_bytes = directory_end
+    index.heap_blocks = heap_blocks
+    index.end_update()
+    view[16:17] = b"\0"
+
+
 def _locate(index: Index, key_hash: int, line: int) -> Position:
     for position, entry in index.candidates(key_hash):
         if not (entry[0] ^ line) & fmt.OFFSET_MASK:

@@ -124,9 +124,7 @@ class File:
 class FileSystem:
     """Names of files: open, replace, remove. The engine holds one and knows no other way."""
 
-    def open(
-        self, path: str, *, writable: bool, create: bool = False, new: bool = False, mode: int = 0o666
-    ) -> File:
+    def open(self, path: str, *, writable: bool, create: bool = False, new: bool = False, mode: int = 0o666) -> File:
         """Open a regular file.
 
         Args:
@@ -146,9 +144,7 @@ class FileSystem:
         fd = os.open(path, flags, mode)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise UnsupportedFileError(
-                f"{path!r} is not a regular file; move it away or choose another database name"
-            )
+            raise UnsupportedFileError(f"{path!r} is not a regular file; move it away or choose another database name")
         return File(fd, path, writable)
 
     def status(self, path: str) -> os.stat_result:

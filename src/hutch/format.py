@@ -81,6 +81,8 @@ _LOST_MARK = b"!!!!!!!!"
 
 def key_literal(key: bytes) -> bytes:
     """The key as dbm.dumb quotes it: a str literal of its Latin-1 decoding, here in plain ASCII."""
+    if key.isalnum():
+        return b"'%b'" % key
     return ascii(key.decode("latin-1")).encode("ascii")
 
 

@@ -45,9 +45,7 @@ _open_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 class Handle:
     """Files, locks and cached state of one open database. Floor 4; `Store` adds the statements."""
 
-    def __init__(
-        self, names: Names, file_system: FileSystem, *, writable: bool, timeout_seconds: float | None
-    ) -> None:
+    def __init__(self, names: Names, file_system: FileSystem, *, writable: bool, timeout_seconds: float | None) -> None:
         self.names = names
         self.file_system = file_system
         self.writable = writable
@@ -421,19 +419,19 @@ class Handle:
         Raises:
             ReadOnlyError, ClosedError, LockTimeout, OutcomeUnknownError.
         """
-        if not self.writable:
-            self.check_open()
-            raise ReadOnlyError
         timeout = self.timeout_seconds
-        if not self.thread_lock.acquire(timeout=-1 if timeout is None else timeout):
+        if not self.thread_lock.acquire(True, -1 if timeout is None else timeout):
             raise LockTimeout(f"{self.names.base!r} is being written by another thread; try again")
         try:
-            if self.closed or self.is_forked:
-                self.check_open()
-            if self.depth or self.exclusive:
+            if self.depth:
                 self.depth += 1
             else:
-                self.locks.acquire_writer(timeout)
+                if self.closed or self.is_forked or not self.writable:
+                    self.check_open()
+                    if not self.writable:
+                        raise ReadOnlyError
+                if not self.exclusive:
+                    self.locks.acquire_writer(timeout)
                 self.depth = 1
         except BaseException:
             self.thread_lock.release()

@@ -7,6 +7,7 @@ lock; readers take no lock: they remember `seen` (version word and pending flag)
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import NamedTuple
 
 from hutch import format as fmt
@@ -15,6 +16,12 @@ from hutch.files import MappedFile
 
 __all__ = ["Identity", "IndexHeader"]
 
+
+_STATE_AND_TABLE = Struct("<11Q")  # they lie side by side: one store publishes both
+assert fmt.STATE_AT + fmt.STATE.size == fmt.TABLE_AT
+assert _STATE_AND_TABLE.size == fmt.STATE.size + fmt.TABLE.size
+_TABLE_END = fmt.TABLE_AT + fmt.TABLE.size
+_WORD_MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class Identity(NamedTuple):
@@ -57,6 +64,7 @@ class IndexHeader:
         self.header_offset = 0
         self.checkpoints = 0
         self.high_mask = 0
+        self._room_for_buckets = 0
         self.low_mask = 0
 
     # --- reading ---
@@ -158,14 +166,14 @@ class IndexHeader:
 
     def begin_update(self) -> None:
         """Make the version word odd: readers wait."""
-        (word,) = fmt.WORD.unpack(self.word)
-        self.word = packed = fmt.WORD.pack((word + 1) & 0xFFFF_FFFF_FFFF_FFFF)
+        number = int.from_bytes(self.word, "little") + 1 & _WORD_MASK
+        self.word = packed = number.to_bytes(8, "little")
         self.file.view[fmt.WORD_START : fmt.WORD_END] = packed
 
     def end_update(self) -> None:
         """Publish the state, make the version word even again: readers look anew."""
         view = self.file.view
-        view[fmt.STATE_AT : fmt.TABLE_AT + fmt.TABLE.size] = fmt.STATE.pack(
+        view[fmt.STATE_AT : _TABLE_END] = _STATE_AND_TABLE.pack(
             self.sequence,
             self.journal_bytes,
             self.directory_bytes,
@@ -174,9 +182,12 @@ class IndexHeader:
             self.key_count,
             self.dead_bytes,
             self.changed_lines,
-        ) + fmt.TABLE.pack(self.bucket_count, self.overflow_free, self.overflow_used)
-        (word,) = fmt.WORD.unpack(self.word)
-        self.word = packed = fmt.WORD.pack((word + 1) & 0xFFFF_FFFF_FFFF_FFFF)
+            self.bucket_count,
+            self.overflow_free,
+            self.overflow_used,
+        )
+        number = int.from_bytes(self.word, "little") + 1 & _WORD_MASK
+        self.word = packed = number.to_bytes(8, "little")
         view[fmt.WORD_START : fmt.WORD_END] = packed
         self.seen = packed + b"\0"
 

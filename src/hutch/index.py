@@ -28,9 +28,11 @@ _SHIFT = fmt.OVERFLOW_SHIFT
 _STRIDE = fmt.OVERFLOW_STRIDE
 _LOW = fmt.HASH_LOW_MASK
 _LINK_END = fmt.LINK_AT + fmt.LINK.size
+_ZEROS = bytes(_BUCKET)
 _NO_LINK = bytes(fmt.LINK.size)
 _unpack_slot = fmt.SLOT.unpack_from
 _pack_slot = fmt.SLOT.pack
+_TAGS = [bytes((tag or 255,)) for tag in range(256)]
 _GROWTH_BYTES = 8 * 1024
 _MAX_GROWTH_BYTES = 16 * 1024 * 1024
 
@@ -41,6 +43,25 @@ class Index(IndexHeader):
     """The table. Lookups are lock-free; everything else happens under the writer lock, inside an update."""
 
     # --- lookup: O(1) ---
+
+    def locate(self, key_hash: int) -> tuple[int, int, int, int, int, int] | None:
+        """(bucket offset, slot, line, offset, size, checksum) of the first entry whose hash agrees."""
+        bucket = key_hash & self.high_mask
+        if bucket >= self.bucket_count:
+            bucket &= self.low_mask
+        at = _HEADER + (bucket + (bucket >> _SHIFT)) * _BUCKET
+        page = self.file.view[at : at + _BUCKET]
+        tag = key_hash >> 56 or 255
+        slot = page.find(tag, 0, _SLOTS)
+        while slot >= 0:
+            low, checksum, line, offset, size = _unpack_slot(page, _SLOTS_AT + slot * _SLOT_BYTES)
+            if low == key_hash & _LOW:
+                return at, slot, line, offset, size, checksum
+            slot = page.find(tag, slot + 1, _SLOTS)
+        if page[fmt.LINK_AT : _LINK_END] != _NO_LINK:
+            for (at, slot), entry in self.candidates(key_hash):
+                return at, slot, *entry
+        return None
 
     def probe(self, key_hash: int) -> fmt.Entry | None:
         """The first entry whose hash agrees, in the common case the one that is looked for."""
@@ -116,16 +137,32 @@ class Index(IndexHeader):
         Raises:
             OSError: no space; nothing has changed.
         """
+        if self.bucket_count + insertions <= self._room_for_buckets:
+            return
         needed = self.table_bytes(self.bucket_count + insertions + 2 * _STRIDE)
         have = len(self.file.view)
         if have < needed:
             step = min(max(have >> 3, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
             self.file.grow(max(needed, have + step))
+        pages = (len(self.file.view) - _HEADER) // _BUCKET
+        self._room_for_buckets = pages // _STRIDE * (_STRIDE - 1) - 2 * _STRIDE
 
     def insert(self, key_hash: int, entry: fmt.Entry) -> None:
         """Add an entry. O(1) amortized; `reserve` must have made room."""
-        while not self._put_in_chain(key_hash, entry):
-            self._split()
+        bucket = key_hash & self.high_mask
+        if bucket >= self.bucket_count:
+            bucket &= self.low_mask
+        at = _HEADER + (bucket + (bucket >> _SHIFT)) * _BUCKET
+        view = self.file.view
+        slot = view[at : at + _SLOTS].find(0)
+        if slot >= 0:
+            line, offset, size, checksum = entry
+            start = at + _SLOTS_AT + slot * _SLOT_BYTES
+            view[start : start + _SLOT_BYTES] = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
+            view[at + slot : at + slot + 1] = _TAGS[key_hash >> 56]
+        else:
+            while not self._put_in_chain(key_hash, entry):
+                self._split()
         self.key_count += 1
         if self.key_count > self.bucket_count * fmt.BUCKET_LOAD:
             self._split()
@@ -149,7 +186,7 @@ class Index(IndexHeader):
             slot = page.find(0, 0, _SLOTS)
             if slot >= 0:
                 self.replace((at, slot), key_hash, entry)
-                view[at + slot : at + slot + 1] = bytes((fmt.tag_of(key_hash),))
+                view[at + slot : at + slot + 1] = _TAGS[key_hash >> 56]
                 return True
         overflow = self._take_overflow_page()
         if not overflow:
@@ -164,9 +201,8 @@ class Index(IndexHeader):
         at = _HEADER + number * _BUCKET
         tags = bytes([tag for tag, _ in slots])
         body = b"".join([packed for _, packed in slots])
-        self.file.view[at : at + _BUCKET] = (
-            tags.ljust(_SLOTS_AT, b"\0") + body.ljust(_SLOTS * _SLOT_BYTES, b"\0") + fmt.LINK.pack(link)
-        ).ljust(_BUCKET, b"\0")
+        page = tags + _ZEROS[: _SLOTS_AT - len(tags)] + body + _ZEROS[: fmt.LINK_AT - _SLOTS_AT - len(body)]
+        self.file.view[at : at + _BUCKET] = page + fmt.LINK.pack(link) + _ZEROS[: _BUCKET - _LINK_END]
 
     def _take_overflow_page(self) -> int:
         """A free overflow page, or 0 where there is none."""
@@ -191,28 +227,41 @@ class Index(IndexHeader):
         """
         new = self.bucket_count
         old = new & self.low_mask
-        moved_bit = self.low_mask + 1
+        at = _HEADER + (old + (old >> _SHIFT)) * _BUCKET
+        page = self.file.view[at : at + _BUCKET]
         stay: list[tuple[int, bytes]] = []
         move: list[tuple[int, bytes]] = []
         spare: list[int] = []
-        for at, page in self._chain(old):
-            number = (at - _HEADER) // _BUCKET
-            if number % _STRIDE == _STRIDE - 1:
-                spare.append(number)
-            for slot in range(_SLOTS):
-                if page[slot]:
-                    start = _SLOTS_AT + slot * _SLOT_BYTES
-                    packed = page[start : start + _SLOT_BYTES]
-                    low = int.from_bytes(packed[:4], "little")
-                    (move if low & moved_bit else stay).append((page[slot], packed))
-        self._write_chain(new, move, spare)
-        self._write_chain(old, stay, spare)
-        self.overflow_used -= len(spare)
-        for number in spare:
-            self._free_overflow_page(number)
+        self._part(page, stay, move)
+        if page[fmt.LINK_AT : _LINK_END] == _NO_LINK:
+            self._write_page(new + (new >> _SHIFT), move, 0)
+            self._write_page(old + (old >> _SHIFT), stay, 0)
+        else:
+            for at, page in self._chain(old):
+                number = (at - _HEADER) // _BUCKET
+                if number % _STRIDE == _STRIDE - 1:
+                    spare.append(number)
+                    self._part(page, stay, move)
+            self._write_chain(new, move, spare)
+            self._write_chain(old, stay, spare)
+            self.overflow_used -= len(spare)
+            for number in spare:
+                self._free_overflow_page(number)
         self.set_bucket_count(new + 1)
         if not (new + 1) & (_STRIDE - 2):
             self._free_overflow_page(((new + 1) >> _SHIFT) * _STRIDE - 1)
+
+    def _part(self, page: bytes, stay: list[tuple[int, bytes]], move: list[tuple[int, bytes]]) -> None:
+        """Tell apart the entries of a page by the hash bit that the split brings into play."""
+        level = self.low_mask.bit_length()
+        start = _SLOTS_AT
+        byte = start + (level >> 3)
+        mask = 1 << (level & 7)
+        for tag in page[:_SLOTS]:
+            if tag:
+                (move if page[byte] & mask else stay).append((tag, page[start : start + _SLOT_BYTES]))
+            start += _SLOT_BYTES
+            byte += _SLOT_BYTES
 
     def _write_chain(self, bucket: int, slots: list[tuple[int, bytes]], spare: list[int]) -> None:
         """Fill the pages of a bucket, from the last to the first, taking overflow pages from `spare`."""
@@ -227,7 +276,9 @@ class Index(IndexHeader):
     # --- making a new one ---
 
     @classmethod
-    def create(cls, file: MappedFile, identity: Identity, entries: Iterable[tuple[int, fmt.Entry]], count: int) -> Index:
+    def create(
+        cls, file: MappedFile, identity: Identity, entries: Iterable[tuple[int, fmt.Entry]], count: int
+    ) -> Index:
         """Fill an empty file with a table of `count` entries. O(count).
 
         Args:

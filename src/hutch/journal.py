@@ -86,14 +86,10 @@ class Journal:
         head = self.file.view[0 : fmt.JOURNAL_HEADER.size]
         self.header = None
         if len(head) == fmt.JOURNAL_HEADER.size:
-            magic, version, generation, database_id, base, directory_bytes, salt, checksum = (
-                fmt.JOURNAL_HEADER.unpack(head)
+            magic, version, generation, database_id, base, directory_bytes, salt, checksum = fmt.JOURNAL_HEADER.unpack(
+                head
             )
-            if (
-                magic == fmt.JOURNAL_MAGIC
-                and version == fmt.JOURNAL_VERSION
-                and fmt.hash64(head[:-8]) == checksum
-            ):
+            if magic == fmt.JOURNAL_MAGIC and version == fmt.JOURNAL_VERSION and fmt.hash64(head[:-8]) == checksum:
                 self.header = JournalHeader(generation, database_id, base, directory_bytes, salt)
                 self.salt = salt
         return self.header

@@ -199,6 +199,4 @@ def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None)
     if header is not None and plain_from is None and lines:
         # Padding behind the last line belongs to no line.
         end = len(data[:end].rstrip(b" "))
-    return Directory(
-        header, lines, end, dead_bytes, len(lines) if plain_from is None else plain_from, torn_from
-    )
+    return Directory(header, lines, end, dead_bytes, len(lines) if plain_from is None else plain_from, torn_from)

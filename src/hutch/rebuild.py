@@ -85,9 +85,7 @@ def rebuild(
     if new_directory is not None:
         file_system.sync_folder(names.directory)
     if journal is not None and salt:
-        journal.start(
-            JournalHeader(snapshot.generation, snapshot.database_id, snapshot.sequence, snapshot.end, salt)
-        )
+        journal.start(JournalHeader(snapshot.generation, snapshot.database_id, snapshot.sequence, snapshot.end, salt))
         journal.file.file.sync()
     file_system.replace(new_index, names.index)
 
@@ -183,9 +181,7 @@ def _write_directory(place: Place, snapshot: Snapshot) -> str:
     return temporary
 
 
-def _write_index(
-    place: Place, snapshot: Snapshot, directory: os.stat_result, salt: int, heap_floor: int
-) -> str:
+def _write_index(place: Place, snapshot: Snapshot, directory: os.stat_result, salt: int, heap_floor: int) -> str:
     """Write an index under a temporary name."""
     file_system, names, heap = place
     temporary = names.temporary(names.index)

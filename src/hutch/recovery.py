@@ -74,9 +74,7 @@ def _is_plain(data: bytes, path: str) -> bool:
     return directory.header is None and bool(directory.lines)
 
 
-def _choose(
-    data: bytes, path: str, header: JournalHeader | None
-) -> tuple[Directory, JournalHeader | None, bool]:
+def _choose(data: bytes, path: str, header: JournalHeader | None) -> tuple[Directory, JournalHeader | None, bool]:
     """(the directory, the journal's header if it is to be redone, whether the journal is a stranger's)."""
     if header is None:
         return parse_directory(data, path), None, False

@@ -69,8 +69,8 @@ def _committed(store: Store, values: bool) -> Iterator[tuple[bytes, bytes]]:
         for line in lines:
             if store.index is index and index.word == word and index.is_current():
                 if untouched or _is_live(index, line, store.seed):
-                    yield from _read(store, line, values and untouched) if untouched else _fetch(
-                        store, line.key, values
+                    yield from (
+                        _read(store, line, values and untouched) if untouched else _fetch(store, line.key, values)
                     )
             elif store.index is not index or _is_live(index, line, store.seed):
                 yield from _fetch(store, line.key, values, check=store.index is not index)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from hutch import format as fmt
 from hutch import maintenance
 from hutch.checkpoint import checkpoint
-from hutch.commit import Change, commit, find
+from hutch.commit import Change, commit, commit_put, find
 from hutch.errors import CorruptEntryError, CorruptError, TransactionError
 from hutch.files import FileSystem
 from hutch.handle import Handle
@@ -140,7 +140,7 @@ class Store(Handle):
                         return None
                 else:
                     line, offset, size, checksum = entry
-                    literal = ascii(key.decode("latin-1")).encode()
+                    literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
                     if self.directory.file.view[line : line + len(literal)] == literal:
                         value = self.heap.file.view[offset : offset + size]
                         if _hash64(value, key_hash) & _CHECKSUM_MASK == checksum:
@@ -301,11 +301,13 @@ class Store(Handle):
         Raises:
             ReadOnlyError, ClosedError, LockTimeout, OutcomeUnknownError; OSError where there is no space.
         """
+        if type(value) is not bytes:
+            value = _flat(value)
         self.enter()
         try:
             transaction = self.transaction
             if transaction is None:
-                commit(self, ((key, value, False),), 1, durable=self.durable)
+                commit_put(self, key, value, durable=self.durable)
                 if self._is_checkpoint_due():
                     checkpoint(self)
             else:
@@ -336,7 +338,7 @@ class Store(Handle):
         try:
             transaction = self.transaction
             if transaction is None:
-                self._commit([(key, value, False) for key, value in changes.items()])
+                self._commit([(key, None if value is None else _flat(value), False) for key, value in changes.items()])
                 return
             for key, value in changes.items():
                 is_committed = not transaction.cleared and self.find_entry(key) is not None
@@ -518,6 +520,14 @@ class Store(Handle):
         options = {"durability": "commit" if self.durable else "close", "verify": self.verify}
         options["timeout"] = self.timeout_seconds  # type: ignore[assignment]
         return _reopen, (self.names.base, "w" if self.writable else "r", options)
+
+
+def _flat(value: Value) -> bytes | memoryview:
+    """A value as one run of bytes, copied only where it is not one."""
+    if type(value) is bytes:
+        return value
+    view = memoryview(value)
+    return view.cast("B") if view.c_contiguous else view.tobytes()
 
 
 def _reopen(path: str, flag: str, options: dict[str, object]) -> Store:
