@@ -13,7 +13,7 @@ A directory whose first line died, or that is mostly dead bytes, is rewritten wh
 from __future__ import annotations
 
 from hutch import format as fmt
-from hutch.commit import fail
+from hutch.commit import fail, publish_round
 from hutch.handle import Handle
 from hutch.index import Index
 from hutch.journal import Journal, operations
@@ -125,10 +125,8 @@ def rewrite(handle: Handle, *, heap_floor: int | None = None) -> None:
     index = handle.index
     assert index is not None
     handle.prepare_to_write(index)
-    index.begin_update()
     index.checkpoints = checkpoints
-    index.store_round()
-    index.end_update()
+    publish_round(index)
 
 
 def _finish(handle: Handle, index: Index) -> None:
@@ -142,7 +140,6 @@ def _finish(handle: Handle, index: Index) -> None:
             directory.file.file.sync()
         journal.empty()
         journal.file.file.sync()
-        index.begin_update()
         if heap.free is not None:
             extents = heap.free.extents()
             if extents and sum(extents[-1]) == index.heap_blocks:
@@ -157,8 +154,7 @@ def _finish(handle: Handle, index: Index) -> None:
         index.journal_bytes = fmt.JOURNAL_HEADER_BYTES
         index.changed_lines = 0
         index.salt = 0
-        index.store_round()
-        index.end_update()
+        publish_round(index)
         index.file.file.sync()
         index.set_flag(fmt.CLEAN_AT, True)
     except OSError as problem:

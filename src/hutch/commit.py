@@ -26,7 +26,7 @@ from hutch.index import Index, Position
 if TYPE_CHECKING:
     from hutch.directory import DirectoryFile
 
-__all__ = ["Change", "commit", "find"]
+__all__ = ["Change", "commit", "commit_put", "fail", "find", "make_durable", "publish_round"]
 
 _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
 _MAX_RECORD_BYTES = 1 << 62
@@ -73,7 +73,7 @@ def commit(
     index.reserve(count)
 
     steps: list[_Step] = []
-    payload: list[bytes] = []
+    payload: list[bytes | memoryview] = []
     values: list[tuple[int, bytes | memoryview]] = []
     lines: list[bytes] = []
     taken: list[tuple[int, int]] = []
@@ -155,9 +155,7 @@ def commit(
                 index.directory_file_bytes = len(directory.file.view)
                 if header:
                     index.header_offset = directory.header_offset = header_offset
-                index.begin_update()
-                index.store_round()
-                index.end_update()
+                publish_round(index)
     except BaseException:
         if free is not None:
             for start, blocks in taken:
@@ -175,9 +173,22 @@ def commit(
         make_durable(handle, index)
 
     index.begin_update()
+    try:
+        _show_index(handle, index, steps)
+        index.sequence = sequence
+        index.journal_bytes = journal_bytes
+        index.directory_bytes = directory_end
+        index.heap_blocks = heap_blocks
+        index.end_update()
+    finally:
+        index.abandon_update()
+    index.set_flag(fmt.PENDING_AT, False)
+
+
+def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
+    """Step 6: nothing here needs space, so nothing here fails."""
     in_place = len(steps) == 1
-    for step in steps:
-        kind, key_hash, position, entry, old_blocks, old_offset = step
+    for kind, key_hash, position, entry, old_blocks, old_offset in steps:
         if kind == _INSERT:
             index.insert(key_hash, entry)
             index.live_blocks += (entry[2] + 511) >> 9
@@ -195,13 +206,17 @@ def commit(
             index.live_blocks += (entry[2] + 511) >> 9
         else:
             index.remove(position)
-            index.dead_bytes += directory_line_bytes(directory, entry[0])
-    index.sequence = sequence
-    index.journal_bytes = journal_bytes
-    index.directory_bytes = directory_end
-    index.heap_blocks = heap_blocks
-    index.end_update()
-    index.set_flag(fmt.PENDING_AT, False)
+            index.dead_bytes += directory_line_bytes(handle.directory, entry[0])
+
+
+def publish_round(index: Index) -> None:
+    """Let the other handles see the state that a checkpoint, or a longer directory, has changed."""
+    index.begin_update()
+    try:
+        index.store_round()
+        index.end_update()
+    finally:
+        index.abandon_update()
 
 
 def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable: bool) -> None:
@@ -236,12 +251,11 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
         index.reserve(1)
         if directory_end >= len(directory.file.view) and directory.reserve(directory_end + 1):
             index.directory_file_bytes = len(directory.file.view)
-            index.begin_update()
-            index.store_round()
-            index.end_update()
+            publish_round(index)
     else:
         kind = _REPLACE
-    payload = b"%b%b%b" % (fmt.OPERATION.pack(kind, 1, 0, len(key), line, offset, size, checksum, 0), key, value)
+    head = fmt.OPERATION.pack(kind, 1, 0, len(key), line, offset, size, checksum, 0)
+    payload = b"".join((head, key, value))
     position = index.journal_bytes
     if position + fmt.RECORD_HEADER_BYTES + len(payload) > len(journal.file.view):
         journal.reserve(position + fmt.RECORD_HEADER_BYTES + len(payload))
@@ -259,22 +273,26 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
         make_durable(handle, index)
 
     index.begin_update()
-    if found is None:
-        index.insert(key_hash, (line, offset, size, checksum))
-        index.live_blocks += heap_blocks - start
-    else:
-        at, slot, old_line, old_offset, old_size, _ = found
-        old_blocks = 0 if old_line & fmt.LOST else (old_size + 511) >> 9
-        index.replace((at, slot), key_hash, (line, offset, size, checksum))
-        index.live_blocks += heap_blocks - start - old_blocks
-        index.changed_lines += 1
-        handle.freed_blocks += old_blocks
-        handle.freed.append((old_offset >> 9, old_blocks))
-    index.sequence = sequence
-    index.journal_bytes = journal_bytes
-    index.directory_bytes = directory_end
-    index.heap_blocks = heap_blocks
-    index.end_update()
+    try:
+        if found is None:
+            index.insert(key_hash, (line, offset, size, checksum))
+            index.live_blocks += heap_blocks - start
+        else:
+            at, slot, old_line, old_offset, old_size, _ = found
+            old_blocks = 0 if old_line & fmt.LOST else (old_size + 511) >> 9
+            index.replace((at, slot), key_hash, (line, offset, size, checksum))
+            index.live_blocks += heap_blocks - start - old_blocks
+            index.changed_lines += 1
+            handle.freed_blocks += old_blocks
+            handle.freed.append((old_offset >> 9, old_blocks))
+        index.sequence = sequence
+        index.journal_bytes = journal_bytes
+        index.directory_bytes = directory_end
+        index.heap_blocks = heap_blocks
+        index.end_update()
+    except BaseException:
+        index.abandon_update()
+        raise
     view[16:17] = b"\0"
 
 

@@ -62,6 +62,7 @@ class Handle:
         self.snapshot: Snapshot | None = None
         self.journal: Journal | None = None
         self.is_ready_to_write = False
+        self.left_at = b""  # version word and pending flag when this handle last gave the writer lock back
         self.directory: DirectoryFile
         self.heap: Heap
         self.locks: Locks
@@ -164,7 +165,7 @@ class Handle:
     def _start_anew(self) -> None:
         """flag 'n': an empty database in the place of whatever is there. Under the writer lock."""
         fs, names = self.file_system, self.names
-        snapshot = Snapshot(must_rewrite=True)
+        snapshot = Snapshot()
         is_alone = self.exclusive or self.locks.presence.try_lock()
         rebuild(self.place, snapshot, rewrite=True, heap_floor=0 if is_alone else self.heap_file_blocks())
         if is_alone:
@@ -364,7 +365,7 @@ class Handle:
         self.check_open()
         index = self.index
         if index is None:
-            self._refresh_snapshot()
+            self.refresh_snapshot()
             return
         spins = 0
         while True:
@@ -390,8 +391,13 @@ class Handle:
                     self.attach()
                     return
 
-    def _refresh_snapshot(self) -> None:
+    def refresh_snapshot(self) -> None:
         """A writer that came after us has made an index: use it."""
+        if self.snapshot is None:
+            with self.thread_lock:  # an earlier attempt has failed half-way
+                if self.index is None and self.snapshot is None:
+                    self.attach()
+            return
         try:
             inode = self.file_system.status(self.names.index).st_ino
         except OSError:
@@ -438,10 +444,11 @@ class Handle:
             raise
         try:
             index = self.index
+            # The word and the pending flag: what reading saw meanwhile does not count, for writing needs more.
             if (
                 index is None
                 or not self.is_ready_to_write
-                or index.file.view[8:17] != index.seen  # word and pending flag
+                or index.file.view[8:17] != (self.left_at if self.depth == 1 else index.seen)
             ):
                 self._catch_up()
         except BaseException:
@@ -452,8 +459,10 @@ class Handle:
         """Undo one `enter`."""
         self.depth -= 1
         try:
-            if not self.depth and not self.exclusive and not self.closed:
-                self.locks.release_writer()
+            if not self.depth:
+                self.left_at = self.index.seen if self.index is not None else b""
+                if not self.exclusive and not self.closed:
+                    self.locks.release_writer()
         finally:
             self.thread_lock.release()
 
@@ -470,7 +479,7 @@ class Handle:
         if index is None:
             self._adopt()
             index = self.index
-            assert index is not None
+            assert index is not None, "adoption makes an index or raises"
         if index.flag(fmt.SYNC_FAILED_AT):
             self.failed = True
             self._catch_up()
@@ -481,7 +490,11 @@ class Handle:
         elif index.flag(fmt.PENDING_AT):
             self._redo_tail(index)
         elif self.is_ready_to_write:
-            self.heap.free = None  # others have allocated since
+            self.heap.free = None  # others have allocated since, and may have begun a new round
+            self.freed.clear()
+            self.directory.header_offset = index.header_offset
+            if self.journal is None or self.journal.salt != index.salt:
+                self.is_ready_to_write = False
         if not self.is_ready_to_write:
             self.prepare_to_write(index)
 
@@ -509,11 +522,14 @@ class Handle:
                     return
                 index.reserve(len(changes))
                 index.begin_update()
-                for kind, key, entry, _ in changes:
-                    redo_in_index(index, kind, fmt.hash_key(key, self.seed), entry, self.directory, key)
-                index.sequence = record.sequence
-                index.journal_bytes = record.end
-                index.end_update()
+                try:
+                    for kind, key, entry, _ in changes:
+                        redo_in_index(index, kind, fmt.hash_key(key, self.seed), entry, self.directory, key)
+                    index.sequence = record.sequence
+                    index.journal_bytes = record.end
+                    index.end_update()
+                finally:
+                    index.abandon_update()
         self.directory.file.warm()
         self.directory.file.refresh()
         self.directory.blank(index.directory_bytes)
@@ -571,12 +587,15 @@ class Handle:
             JournalHeader(identity.generation, identity.database_id, index.sequence, index.directory_bytes, salt)
         )
         index.begin_update()
-        index.salt = salt
-        index.base_sequence = index.sequence
-        index.journal_bytes = fmt.JOURNAL_HEADER_BYTES
-        index.changed_lines = 0
-        index.store_round()
-        index.end_update()
+        try:
+            index.salt = salt
+            index.base_sequence = index.sequence
+            index.journal_bytes = fmt.JOURNAL_HEADER_BYTES
+            index.changed_lines = 0
+            index.store_round()
+            index.end_update()
+        finally:
+            index.abandon_update()
 
     def find_free_space(self, index: Index) -> None:
         """List the free extents if they are worth a scan of the index: O(keys), after a quarter of them moved.

@@ -8,6 +8,7 @@ lock; readers take no lock: they remember `seen` (version word and pending flag)
 from __future__ import annotations
 
 from struct import Struct
+from threading import Lock
 from typing import NamedTuple
 
 from hutch import format as fmt
@@ -43,6 +44,8 @@ class IndexHeader:
         self.file = file
         self.word = b""  # what readers compare: they may read while a commit is pending
         self.seen = b""  # what writers compare: the word and the pending flag, which must be 0
+        # Threads of one handle share the fields below: none may load while another is inside an update.
+        self._fields_lock = Lock()
         self.identity = Identity(0, 0, 0, 0, 0, 0, b"")
         self.sequence = 0
         self.journal_bytes = 0
@@ -94,21 +97,22 @@ class IndexHeader:
         Raises:
             CorruptIndexError: the state contradicts the size of the file.
         """
-        view = self.file.view
-        word = view[fmt.WORD_START : fmt.WORD_END]
-        packed = view[fmt.STATE_AT : fmt.ROUND_AT + fmt.ROUND.size]
-        if len(packed) < fmt.ROUND_AT + fmt.ROUND.size - fmt.STATE_AT:
-            raise CorruptIndexError("the index is cut short")
-        if word[0] & 1 or view[fmt.WORD_START : fmt.WORD_END] != word:
-            return False
-        self._unpack(packed)
-        if len(view) < self.table_bytes(self.bucket_count):
-            self.file.refresh()  # another process has grown the file
-            if len(self.file.view) < self.table_bytes(self.bucket_count):
-                raise CorruptIndexError("the index is shorter than its buckets")
-        self.word = word
-        self.seen = word + b"\0"
-        return True
+        with self._fields_lock:
+            view = self.file.view
+            word = view[fmt.WORD_START : fmt.WORD_END]
+            packed = view[fmt.STATE_AT : fmt.ROUND_AT + fmt.ROUND.size]
+            if len(packed) < fmt.ROUND_AT + fmt.ROUND.size - fmt.STATE_AT:
+                raise CorruptIndexError("the index is cut short")
+            if word[0] & 1 or view[fmt.WORD_START : fmt.WORD_END] != word:
+                return False
+            self._unpack(packed)
+            if len(view) < self.table_bytes(self.bucket_count):
+                self.file.refresh()  # another process has grown the file
+                if len(self.file.view) < self.table_bytes(self.bucket_count):
+                    raise CorruptIndexError("the index is shorter than its buckets")
+            self.word = word
+            self.seen = word + b"\0"
+            return True
 
     def _unpack(self, packed: bytes) -> None:
         (
@@ -165,10 +169,10 @@ class IndexHeader:
         self.file.view[position : position + 1] = b"\1" if value else b"\0"
 
     def begin_update(self) -> None:
-        """Make the version word odd: readers wait."""
-        number = int.from_bytes(self.word, "little") + 1 & _WORD_MASK
-        self.word = packed = number.to_bytes(8, "little")
-        self.file.view[fmt.WORD_START : fmt.WORD_END] = packed
+        """Make the version word odd: readers wait. `end_update` or `abandon_update` must follow."""
+        self._fields_lock.acquire()
+        odd = int.from_bytes(self.word, "little") + 1 & _WORD_MASK
+        self.file.view[fmt.WORD_START : fmt.WORD_END] = odd.to_bytes(8, "little")
 
     def end_update(self) -> None:
         """Publish the state, make the version word even again: readers look anew."""
@@ -186,10 +190,17 @@ class IndexHeader:
             self.overflow_free,
             self.overflow_used,
         )
-        number = int.from_bytes(self.word, "little") + 1 & _WORD_MASK
-        self.word = packed = number.to_bytes(8, "little")
-        view[fmt.WORD_START : fmt.WORD_END] = packed
-        self.seen = packed + b"\0"
+        even = int.from_bytes(self.word, "little") + 2 & _WORD_MASK
+        word = even.to_bytes(8, "little")
+        view[fmt.WORD_START : fmt.WORD_END] = word
+        self.word = word
+        self.seen = word + b"\0"
+        self._fields_lock.release()
+
+    def abandon_update(self) -> None:
+        """After an interrupt inside an update: the word stays odd, and the next writer rebuilds."""
+        if self._fields_lock.locked():
+            self._fields_lock.release()
 
     def store_round(self) -> None:
         """Write the state that a checkpoint changes; inside an update."""

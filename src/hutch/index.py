@@ -311,7 +311,8 @@ class Index(IndexHeader):
         file.view[0:8] = fmt.INDEX_MAGIC
         index.store_identity(identity)
         index.key_count -= len(late)
-        index.word = fmt.WORD.pack(1)  # nobody may read it before end_update()
+        index.word = fmt.WORD.pack(0)
+        index.begin_update()  # nobody may read it before end_update()
         for tag, packed in late:
             low, checksum, line, offset, size = _unpack_slot(packed, 0)
             index.reserve(1)

@@ -21,7 +21,7 @@ __all__ = ["Directory", "Header", "Line", "decode_literal", "iterate_lines", "pa
 _LITERAL = rb"('[^'\\\r\n\0]*+(?:\\[^\r\n\0][^'\\\r\n\0]*+)*+'|\"[^\"\\\r\n\0]*+(?:\\[^\r\n\0][^\"\\\r\n\0]*+)*+\")"
 _HUTCH_LINE = (
     _LITERAL + rb", \( {0,14}+(\d{1,15}), {1,13}+(\d{1,13})\)  # ([0-9a-f]{8}|-{8}|!{8})"
-    rb"( hutch1 [0-9a-f ]{51})?+((?:#[^\r\n\0]*)?+) *+(\n|\Z)"
+    rb"( hutch1 [0-9a-f ]{51})?+((?:#[^\r\n\0]*)?+) *+(\r?\n|\Z)"
 )
 _PLAIN_LINE = _LITERAL + rb"[ \t]*, *\( *(\d{1,19})L?, *(\d{1,19})L?\)[ \t]*(\r\n|\r|\n|\Z)"
 _ESCAPES = {
@@ -58,6 +58,7 @@ class Directory(NamedTuple):
         dead_bytes: bytes of deleted lines, which live on in comments.
         plain_from: index in `lines` of the first line that a stdlib appended to a hutch directory.
         torn_from: offset of a torn tail, or None.
+        has_returns: some lines end in CR LF: right for reading, but no place for in-place patches.
     """
 
     header: Header | None
@@ -66,6 +67,7 @@ class Directory(NamedTuple):
     dead_bytes: int
     plain_from: int
     torn_from: int | None
+    has_returns: bool
 
 
 @functools.cache
@@ -161,6 +163,7 @@ def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None)
     position = end = dead_bytes = 0
     plain_from: int | None = None
     torn_from: int | None = None
+    has_returns = False
     while position < len(data):
         match = hutch_at(data, position)
         is_hutch = match is not None and (header is not None or (not lines and match.group(5) is not None))
@@ -194,9 +197,12 @@ def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None)
         elif header is not None and plain_from is None:
             plain_from = len(lines)
         lines.append(line)
+        has_returns = has_returns or data[match.end() - 2 : match.end()] == b"\r\n"
         end = match.end() - len(match.group(7 if is_hutch else 4))
         position = match.end()
     if header is not None and plain_from is None and lines:
         # Padding behind the last line belongs to no line.
         end = len(data[:end].rstrip(b" "))
-    return Directory(header, lines, end, dead_bytes, len(lines) if plain_from is None else plain_from, torn_from)
+    return Directory(
+        header, lines, end, dead_bytes, len(lines) if plain_from is None else plain_from, torn_from, has_returns
+    )

@@ -15,8 +15,6 @@ Which journal belongs to a directory:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from hutch import format as fmt
 from hutch.errors import CorruptDirectoryError
 from hutch.heap import Heap
@@ -26,7 +24,6 @@ from hutch.lines import Directory, parse_directory
 __all__ = ["Snapshot", "apply_record", "load_snapshot"]
 
 
-@dataclass(slots=True)
 class Snapshot:
     """A database in memory: everything but the values.
 
@@ -39,25 +36,28 @@ class Snapshot:
         header_offset: offset of the directory's header comment.
         must_rewrite: the file differs from `entries`: only a rewritten directory makes them agree.
         inline: (offset, value) of journaled values, to be written again.
+        has_journal: the journal is this directory's, and its records are redone here.
+        is_plain: a stdlib wrote the directory.
         foreign_journal: the journal holds records of another database or time.
         notes: what was found and mended, for a warning.
         adopted: keys of plain lines that a stdlib appended behind hutch lines.
     """
 
-    entries: dict[bytes, fmt.Entry] = field(default_factory=dict)
-    database_id: int = 0
-    generation: int = 0
-    sequence: int = 0
-    end: int = 0
-    dead_bytes: int = 0
-    header_offset: int = 0
-    must_rewrite: bool = False
-    inline: dict[int, bytes] = field(default_factory=dict)
-    foreign_journal: bool = False
-    has_journal: bool = False
-    is_plain: bool = False
-    notes: list[str] = field(default_factory=list)
-    adopted: set[bytes] = field(default_factory=set)
+    def __init__(self, *, database_id: int = 0, generation: int = 0, sequence: int = 0, end: int = 0) -> None:
+        self.entries: dict[bytes, fmt.Entry] = {}
+        self.database_id = database_id
+        self.generation = generation
+        self.sequence = sequence
+        self.end = end
+        self.dead_bytes = 0
+        self.header_offset = 0
+        self.must_rewrite = False
+        self.inline: dict[int, bytes] = {}
+        self.foreign_journal = False
+        self.has_journal = False
+        self.is_plain = False
+        self.notes: list[str] = []
+        self.adopted: set[bytes] = set()
 
     def live_blocks(self) -> int:
         return sum(fmt.block_count(entry[2]) for entry in self.entries.values() if not entry[0] & fmt.LOST)
@@ -114,7 +114,8 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
     """
     header = journal.load() if journal is not None else None
     directory, redo, stranger = _choose(data, path, header)
-    snapshot = Snapshot(end=directory.end, dead_bytes=directory.dead_bytes)
+    snapshot = Snapshot(end=directory.end)
+    snapshot.dead_bytes = directory.dead_bytes
     own = directory.header
     if own is not None:
         snapshot.database_id, snapshot.generation, snapshot.sequence = own[:3]
@@ -129,8 +130,8 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
         kept = lines[: directory.plain_from]
     for key, _, _, entry in kept:
         snapshot.entries[key] = entry
-    if len(snapshot.entries) != len(kept):
-        snapshot.must_rewrite = True  # a key on two lines
+    if len(snapshot.entries) != len(kept) or directory.has_returns:
+        snapshot.must_rewrite = True  # a key on two lines, or lines that cannot be patched in place
     if directory.torn_from is not None and redo is None:
         snapshot.must_rewrite = True
         snapshot.notes.append(f"a torn last line at byte {directory.torn_from} of {path!r} was left out")

@@ -201,7 +201,7 @@ class Store(Handle):
         while True:
             index, directory = self.index, self.directory
             if index is None:
-                self._refresh_snapshot()
+                self.refresh_snapshot()
                 if self.snapshot is not None:
                     return self.snapshot.entries.get(key)
                 key_hash = fmt.hash_key(key, self.seed)
