@@ -195,7 +195,7 @@ def test_a_range_survives_updates(db: Database) -> None:
     assert seen == sorted(set(seen))
     kept = {b"%04d" % number for number in range(1000) if number % 10 != 5}
     assert kept <= set(seen)
-    assert b"0990 ahead" in seen
+    assert any(key.endswith(b"ahead") for key in seen)
     assert not any(b"%04d" % number in db for number in range(5, 1000, 10))
 
 

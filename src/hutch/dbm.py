@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from _typeshed import SupportsKeysAndGetItem
 
     from hutch.encoding import FileName, Key, Value
-    from hutch.store import CheckReport, Statistics, Store
+    from hutch.maintenance import CheckReport, Statistics
+    from hutch.store import Store
 
     Default = TypeVar("Default")
     AnyKey = TypeVar("AnyKey", str, bytes)
@@ -164,7 +165,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
                     return key, value
         raise KeyError("popitem(): the database is empty")
 
-    def setdefault(self, key: Key, default: Value = None) -> bytes:  # type: ignore[assignment,override]
+    def setdefault(self, key: Key, default: Value = None) -> bytes:  # type: ignore[assignment]
         """Return the value of `key`; where there is none, first store `default`.
 
         Raises:
@@ -181,7 +182,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
                     return stored
         return value
 
-    def update(  # type: ignore[override]
+    def update(
         self, other: SupportsKeysAndGetItem[Any, Value] | Iterable[tuple[Key, Value]] = (), /, **more: Value
     ) -> None:
         """Store many entries as one: all of them or, if anything goes wrong, none.
@@ -337,6 +338,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
         self.close()
 
     def __reduce__(self) -> tuple[type[Self], tuple[Store]]:
+        self._check_open()
         return type(self), (self.store,)
 
     def __repr__(self) -> str:

@@ -37,7 +37,7 @@ _LARGEST_CHUNK_KEYS = 4096
 class SortedKeys:
     """The keys of a store in the order of their bytes, in step with every process that writes."""
 
-    __slots__ = ("_keys", "_lock", "_pid", "_sequence", "_store")
+    __slots__ = ("_lock", "_pid", "_state", "_store")
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -45,8 +45,8 @@ class SortedKeys:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._keys: SortedList[bytes] | None = None  # what is committed, up to ...
-        self._sequence = 0  # ... this commit
+        # What is committed, and up to which commit: one tuple, so that both are of one moment.
+        self._state: tuple[SortedList[bytes], int] | None = None
         self._pid = os.getpid()
 
     def above(self, key: bytes | None, *, inclusive: bool = False, count: int = 1) -> list[bytes]:
@@ -84,30 +84,32 @@ class SortedKeys:
         """
         store = self._store
         while True:
-            keys, since = self._keys, self._sequence
+            state = self._state
             sequence = store.sequence
-            if keys is not None and sequence == since:
-                return keys
-            changes = None if keys is None else store.changes_since(since)
-            if keys is None or changes is None:
+            changes = None
+            if state is not None:
+                if state[1] == sequence:
+                    return state[0]
+                changes = store.changes_since(state[1])
+            if state is None or changes is None:
                 from sortedcontainers import SortedList  # here, because most programs never need it
 
                 # Without the transaction under way, which is looked at anew each time. What is committed
                 # while this reads comes once more as a change, and does no harm.
-                fresh = SortedList(key for key, _ in scan(store, None, values=False))
-                with self._lock:
-                    if self._keys is keys and self._sequence == since:
-                        self._keys, self._sequence = fresh, sequence
-                continue
+                keys = SortedList(key for key, _ in scan(store, None, values=False))
+                changes = []
+            else:
+                keys = state[0]
             with self._lock:
                 # Old news would bring back keys that a thread which was faster has removed.
-                if self._keys is keys and self._sequence == since:
+                if state is self._state:
                     for key, present in changes:
                         if not present:
                             keys.discard(key)
                         elif key not in keys:
                             keys.add(key)
-                    self._sequence = sequence
+                    self._state = keys, sequence
+                    return keys
 
 
 def _overlay(
