@@ -13,6 +13,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from crash.simulated import Change, Inode, Machine, NameChange, apply_change, apply_names, resize
 
@@ -108,8 +109,9 @@ def cut_power(machine: Machine, cut: PowerCut) -> Machine:
         disk_names=dict(names),
         lost_syncs=machine.lost_syncs,
         next_inode_number=machine.next_inode_number,
+        random_count=machine.random_count,
     )
-    for name, number in sorted(names.items()):
+    for name, number in sorted(names.items(), key=itemgetter(1)):
         inode = machine.inodes[number]
         suffix = name.rpartition(".")[2]
         twin = Inode(number, inode.mode)

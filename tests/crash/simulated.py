@@ -17,6 +17,7 @@ before it raises (a short write). Nothing here knows the store that it tests.
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import os
 import stat
@@ -206,7 +207,7 @@ class Machine:
         lost_syncs: predicates; a sync that one of them is true for returns without doing anything.
     """
 
-    boot_id: bytes = bytes(16)
+    boot_id: bytes = b"the first boot.."
     inodes: dict[int, Inode] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
     disk_names: dict[str, int] = field(default_factory=dict)
@@ -215,6 +216,7 @@ class Machine:
     lost_syncs: list[Callable[[Event], bool]] = field(default_factory=list)
     event_count: int = 0
     next_inode_number: int = _FIRST_INODE_NUMBER
+    random_count: int = 0
 
     def __post_init__(self) -> None:
         self.number = next(_machine_numbers)  # tells this machine's locks from those of its copies
@@ -233,6 +235,7 @@ class Machine:
             pending_names=self.pending_names[:],
             lost_syncs=self.lost_syncs,
             next_inode_number=self.next_inode_number,
+            random_count=self.random_count,
         )
         named = {*self.names.values(), *self.disk_names.values()}
         for name_change in self.pending_names:
@@ -470,6 +473,13 @@ class SimulatedFileSystem(FileSystem):
     def boot_id(self) -> bytes:
         self.check_alive()
         return self.machine.boot_id
+
+    def random_id(self) -> int:
+        """Never zero, never twice on one machine or its copies, the same in each run."""
+        self.check_alive()
+        self.machine.random_count += 1
+        digest = hashlib.blake2b(b"%d" % self.machine.random_count, digest_size=8).digest()
+        return int.from_bytes(digest, "little") or 1
 
     def open(
         self, path: str, *, writable: bool, create: bool = False, new: bool = False, mode: int = 0o666
