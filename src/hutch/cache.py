@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     Encode: TypeAlias = Callable[[str, Any], Any]
     Objects: TypeAlias = dict[str, Any]
     Digest: TypeAlias = int | None
+    Known: TypeAlias = tuple[Digest, Digest]
 else:
     Objects = dict
 
-__all__ = ["MISSING", "Snapshot", "WritebackCache"]
+__all__ = ["MISSING", "Kept", "WritebackCache"]
 
 MISSING: Any = object()
+
+_UNKNOWN: Known = (None, None)
 
 # Of a full cache, this share is dropped at once, so that many are written as one batch.
 _DROPPED_SHARE = 32
@@ -45,13 +48,23 @@ def digest(data: Any) -> Digest:
         return None
 
 
-class Snapshot:
-    """What the cache held that had not been written yet, to go back to if a transaction fails."""
+class Kept:
+    """What a snapshot has of one cached object.
 
-    __slots__ = ("entries",)
+    Attributes:
+        value: the object itself.
+        digest: of what it pickled to; None if it did not.
+        changed: that pickle, if it had not been written; else the file has it.
+        known: what the cache knew of it.
+    """
 
-    def __init__(self) -> None:
-        self.entries: dict[str, tuple[Any, Any, tuple[Digest, Digest]]] = {}
+    __slots__ = ("changed", "digest", "known", "value")
+
+    def __init__(self, value: Any, pickled: Any, known: Known) -> None:
+        self.value = value
+        self.digest = digest(pickled)
+        self.changed = pickled if self.digest is None or self.digest != known[1] else None
+        self.known = known
 
 
 class WritebackCache(Objects):
@@ -66,7 +79,7 @@ class WritebackCache(Objects):
         super().__init__()
         # Digests by key: of the bytes in the file, and of the object as it was pickled at that moment.
         # What is not here, because somebody has put it into the dict himself, counts as changed.
-        self._known: dict[str, tuple[Digest, Digest]] = {}
+        self._known: dict[str, Known] = {}
 
     def hold(self, key: str, value: Any, stored: Any, pickled: Any) -> None:
         """Cache an object as the one last used.
@@ -100,12 +113,12 @@ class WritebackCache(Objects):
 
     def is_changed(self, key: str, pickled: Any) -> bool:
         """Return whether an object that pickles to `pickled` is another than the one that was loaded."""
-        before = self._known.get(key, (None, None))[1]
+        before = self._known.get(key, _UNKNOWN)[1]
         return before is None or before != digest(pickled)
 
     def is_in_step(self, key: str, stored: Any) -> bool:
         """Return whether the file still holds what it held when the object was loaded or stored."""
-        before = self._known.get(key, (None, None))[0]
+        before = self._known.get(key, _UNKNOWN)[0]
         return before is not None and before == digest(stored)
 
     def oldest(self, limit: int) -> list[str]:
@@ -115,26 +128,33 @@ class WritebackCache(Objects):
             return []
         return list(islice(self, min(excess + limit // _DROPPED_SHARE, len(self) - 1)))
 
-    def snapshot(self, encode: Encode) -> Snapshot:
-        """Remember what has been changed and not been written. O(size of the cached objects)."""
-        snapshot = Snapshot()
-        for key, value in list(self.items()):
-            try:
-                pickled = encode(key, value)
-            except Exception:  # noqa: BLE001  # it will be said when it is to be written
-                pickled = None
-            if pickled is None or self.is_changed(key, pickled):
-                snapshot.entries[key] = (value, pickled, self._known.get(key, (None, None)))
-        return snapshot
+    def snapshot(self, try_encode: Encode) -> dict[str, Kept]:
+        """Remember the objects and their states. O(size of the cached objects).
 
-    def restore(self, snapshot: Snapshot, decode: Encode) -> None:
-        """Go back to a snapshot. Everything else will be loaded again when it is asked for."""
+        Args:
+            try_encode: pickles a value for a key, or returns None.
+        """
+        return {
+            key: Kept(value, try_encode(key, value), self._known.get(key, _UNKNOWN))
+            for key, value in list(self.items())
+        }
+
+    def restore(self, snapshot: dict[str, Kept], try_encode: Encode, decode: Encode) -> None:
+        """Go back to a snapshot. O(size of the cached objects).
+
+        An object that is still in its state remains the cached one, so that who holds it can go on changing
+        it. In the place of one that is not comes, if its changes had not been written, another object in the
+        former state; else it will be loaded again when it is asked for.
+        """
         self.forget()
-        for key, (value, pickled, known) in snapshot.entries.items():
-            if pickled is not None:
+        for key, kept in snapshot.items():
+            value = kept.value
+            if kept.digest is not None and kept.digest != digest(try_encode(key, value)):
+                if kept.changed is None:
+                    continue
                 try:
-                    value = decode(key, pickled)  # noqa: PLW2901  # the object itself may have been changed since
-                except Exception:  # noqa: BLE001  # then the object as it is now must do
+                    value = decode(key, kept.changed)
+                except Exception:  # noqa: BLE001  # then its present state is better than none
                     pass
             self[key] = value
-            self._known[key] = known
+            self._known[key] = kept.known

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-    from hutch.cache import Snapshot
+    from hutch.cache import Kept
     from hutch.shelf import Shelf
 
 __all__ = ["Alone", "Edit", "ShelfTransaction"]
@@ -44,7 +44,7 @@ class ShelfTransaction:
         self._shelf = shelf
         self._write_back = write_back
         self._inner: Any = None
-        self._before: Snapshot | None = None
+        self._before: dict[str, Kept] | None = None
         self._log: UndoLog | None = None
         self._lock: Any = None
 
@@ -61,7 +61,7 @@ class ShelfTransaction:
             self._inner.__enter__()
             try:
                 if shelf.writeback:
-                    self._before = shelf.cache.snapshot(shelf._encode)
+                    self._before = shelf.cache.snapshot(shelf._try_dump)
             except BaseException:
                 self._inner.__exit__(*sys.exc_info())
                 raise
@@ -86,7 +86,7 @@ class ShelfTransaction:
         finally:
             try:
                 if not committed and self._before is not None:
-                    self._shelf.cache.restore(self._before, self._shelf._decode)
+                    self._shelf.cache.restore(self._before, self._shelf._try_dump, self._shelf._decode)
             finally:
                 self._release()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from hutch.shelf import Shelf
 
-__all__ = ["CLOSED", "ClosedDict", "first_of", "forget", "watch"]
+__all__ = ["CLOSED", "ClosedDict", "first_of", "forget", "spelled_out", "watch"]
 
 CLOSED = "invalid operation on closed shelf"
 
@@ -73,6 +73,16 @@ def first_of(failures: list[Exception]) -> Exception:
     return failures[0]
 
 
+def spelled_out(problem: Exception) -> Exception:
+    """Return an error that says the notes of another in its message: nobody sees notes of ignored errors."""
+    notes = getattr(problem, "__notes__", None)
+    if not notes:
+        return problem
+    whole = ShelveError("; ".join([f"{type(problem).__name__}: {problem}", *notes]))
+    whole.__cause__ = problem
+    return whole
+
+
 def _write_back_at_exit(this: weakref.ref[Shelf]) -> None:
     shelf = this()
     if shelf is None or not (shelf.writeback and shelf.cache):
@@ -85,7 +95,7 @@ def _write_back_at_exit(this: weakref.ref[Shelf]) -> None:
     finally:
         shelf._lock.release()
     if failures:
-        raise first_of(failures)
+        raise spelled_out(first_of(failures))
 
 
 def _after_fork() -> None:

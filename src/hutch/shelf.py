@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 
 from hutch.cache import MISSING
 from hutch.edit import Alone, Edit, ShelfTransaction
-from hutch.lifetime import CLOSED, ClosedDict, first_of, forget, watch
+from hutch.lifetime import CLOSED, ClosedDict, first_of, forget, spelled_out, watch
 from hutch.undo import UndoLog
 from hutch.views import ItemIterator, ShelfItems, ShelfValues
 from hutch.writeback import Writeback, check_cache_size
@@ -180,9 +180,7 @@ class Shelf(Writeback, AnyMapping):
         pairs = ((key, self.get(key, MISSING)) for key in keys)
         return {key: value for key, value in pairs if value is not MISSING}
 
-    def update(  # type: ignore[override]
-        self, other: SupportsKeysAndGetItem[str, Any] | Iterable[Item] = (), /, **more: Any
-    ) -> None:
+    def update(self, other: SupportsKeysAndGetItem[str, Any] | Iterable[Item] = (), /, **more: Any) -> None:
         """Store many entries as one batch: all of them or, if anything goes wrong, none.
 
         Args:
@@ -190,9 +188,11 @@ class Shelf(Writeback, AnyMapping):
             more: further entries.
         """
         source: Any = other
-        if hasattr(source, "keys"):
-            source = ((key, source[key]) for key in source.keys())  # noqa: SIM118  # it need not iterate
-        values = {key: value for pairs in (source, more.items()) for key, value in pairs}
+        pairs = ((key, source[key]) for key in source.keys()) if hasattr(source, "keys") else source  # noqa: SIM118
+        values: Objects = {}
+        for key, value in pairs:
+            values[key] = value
+        values.update(more)
         if type(self).__setitem__ is not Shelf.__setitem__:
             with self.transaction():  # a subclass that wants to see each of them
                 for key, value in values.items():
@@ -254,7 +254,7 @@ class Shelf(Writeback, AnyMapping):
         The block sees its own writes; others see them when it ends. An exception undoes them and goes
         on. A transaction inside another joins it. Others who want to write wait, so keep it short.
 
-        With `writeback`, objects that the block changes are written when it ends; if it fails the cache has
+        With `writeback`, objects that the block changes are written when it ends; if it fails, the cache has
         others in their place, in the former state. This pickles all that the cache holds, twice.
 
         Over a mapping that has no transactions (a dict) it undoes what this process has stored.
@@ -363,7 +363,10 @@ class Shelf(Writeback, AnyMapping):
 
     def __del__(self) -> None:
         if "_at_exit" in self.__dict__:  # else __init__ has failed, and there is nothing to close
-            self.close()
+            try:
+                self.close()
+            except Exception as problem:
+                raise spelled_out(problem) from problem
 
     def __getstate__(self) -> Objects:
         if type(self.dict) is ClosedDict:
