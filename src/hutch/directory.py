@@ -93,6 +93,9 @@ class DirectoryFile:
         Raises:
             OSError: no space; the directory still ends as it did.
         """
+        if len(self.file.view) >= size_bytes:
+            return False
+        self.file.refresh()  # another process may have padded it already
         have = len(self.file.view)
         if have >= size_bytes:
             return False
@@ -133,9 +136,13 @@ class DirectoryFile:
         self.file.write(start - 1, b"#")
 
     def patch_header(self, sequence: int) -> None:
-        """Say how far the directory reaches."""
-        comment = fmt.pack_header_comment(self.database_id, self.generation, sequence)
-        self.file.write(self.header_offset, comment)
+        """Say how far the directory reaches, in the older of the two slots."""
+        at = self.header_offset
+        first, second = fmt.header_slots(self.read_span(at, at + fmt.HEADER_COMMENT_BYTES))
+        at += fmt.SEQUENCE_SLOTS_AT
+        if first > second:
+            at += fmt.SEQUENCE_SLOT_BYTES + 1
+        self.file.write(at, fmt.pack_sequence(sequence))
 
     def trim(self, end: int) -> None:
         """Cut the padding off. Only the last handle may: others would have mapped it."""

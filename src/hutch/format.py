@@ -66,14 +66,17 @@ LOST = 1 << 61  # its extent reaches past the end of the heap; only the key is l
 Entry = tuple[int, int, int, int]
 
 # --- Directory lines --------------------------------------------------------------------------------
-# 'key', (<offset:15>, <size:13>)  # <checksum:8 hex>[ hutch1 <id> <generation> <sequence> <crc>][#dead lines…]
+# 'key', (<offset:15>, <size:13>)  # <checksum:8 hex>[ hutch1 <id> <generation> <crc> <slot> <slot>][#dead lines…]
+# where a slot is <sequence> <crc>: a checkpoint rewrites the older one, so one is whole whatever tears.
 
 OFFSET_DIGITS = 15
 SIZE_DIGITS = 13
 MAX_OFFSET = 10**OFFSET_DIGITS - 1
 MAX_VALUE_BYTES = 10**SIZE_DIGITS - 1
 FIELDS_BYTES = len(", (") + OFFSET_DIGITS + len(", ") + SIZE_DIGITS + len(")  # ") + 8
-HEADER_COMMENT_BYTES = len(" hutch1 ") + 16 + 1 + 8 + 1 + 16 + 1 + 8
+SEQUENCE_SLOT_BYTES = 16 + len(" ") + 8
+SEQUENCE_SLOTS_AT = len(" hutch1 ") + 16 + len(" ") + 8 + len(" ") + 8 + len(" ")
+HEADER_COMMENT_BYTES = SEQUENCE_SLOTS_AT + SEQUENCE_SLOT_BYTES + len(" ") + SEQUENCE_SLOT_BYTES
 MAX_GENERATION = 0xFFFF_FFFF
 _NO_CHECKSUM = b"--------"
 _LOST_MARK = b"!!!!!!!!"
@@ -101,19 +104,42 @@ def format_line(literal: bytes, entry: Entry, header: bytes = b"") -> bytes:
 
 def pack_header_comment(database_id: int, generation: int, sequence: int) -> bytes:
     """The rest of the first line's comment: which database this is, and up to which commit it reaches."""
-    body = b"hutch1 %016x %08x %016x" % (database_id, generation, sequence)
-    return b" %b %08x" % (body, crc32(body))
+    body = b"hutch1 %016x %08x" % (database_id, generation)
+    slot = pack_sequence(sequence)
+    return b" %b %08x %b %b" % (body, crc32(body), slot, slot)
+
+
+def pack_sequence(sequence: int) -> bytes:
+    """One of the two slots of a header comment."""
+    digits = b"%016x" % sequence
+    return b"%b %08x" % (digits, crc32(digits))
+
+
+def unpack_sequence(slot: bytes) -> int:
+    """The sequence number in a slot, or -1 if it is torn."""
+    digits = slot[:16]
+    try:
+        return int(digits, 16) if crc32(digits) == int(slot[17:], 16) else -1
+    except ValueError:
+        return -1
+
+
+def header_slots(comment: bytes) -> tuple[int, int]:
+    """The sequence numbers in both slots of a header comment, -1 where one is torn."""
+    second = SEQUENCE_SLOTS_AT + SEQUENCE_SLOT_BYTES + 1
+    return unpack_sequence(comment[SEQUENCE_SLOTS_AT : second - 1]), unpack_sequence(comment[second:])
 
 
 def unpack_header_comment(comment: bytes) -> tuple[int, int, int] | None:
     """(database id, generation, sequence) of a header comment, or None if it is not a valid one."""
-    fields = comment.split(b" ")
-    if len(comment) != HEADER_COMMENT_BYTES or len(fields) != 6 or fields[1] != b"hutch1":
+    fields = comment[: SEQUENCE_SLOTS_AT - 1].split(b" ")
+    if len(comment) != HEADER_COMMENT_BYTES or len(fields) != 5 or fields[1] != b"hutch1":
         return None
+    sequence = max(header_slots(comment))
     try:
-        if crc32(comment[1:-9]) != int(fields[5], 16):
+        if sequence < 0 or crc32(comment[1 : SEQUENCE_SLOTS_AT - 10]) != int(fields[4], 16):
             return None
-        return int(fields[2], 16), int(fields[3], 16), int(fields[4], 16)
+        return int(fields[2], 16), int(fields[3], 16), sequence
     except ValueError:
         return None
 

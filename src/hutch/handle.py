@@ -492,9 +492,9 @@ class Handle:
         elif self.is_ready_to_write:
             self.heap.free = None  # others have allocated since, and may have begun a new round
             self.freed.clear()
-            self.directory.header_offset = index.header_offset
             if self.journal is None or self.journal.salt != index.salt:
                 self.is_ready_to_write = False
+        self.directory.header_offset = index.header_offset
         if not self.is_ready_to_write:
             self.prepare_to_write(index)
 
@@ -573,7 +573,10 @@ class Handle:
             self.journal = open_journal(self.place, writable=True, create=True)
             assert self.journal is not None
             self.start_round(index)
-            index.set_flag(fmt.FOLDER_SYNCED_AT, False)
+            # Recovery needs this header to tell what a crash has left behind the directory's known end.
+            self.journal.file.file.sync()
+            self.file_system.sync_folder(self.names.journal)
+            index.set_flag(fmt.FOLDER_SYNCED_AT, True)
         self.is_ready_to_write = True
         if index.sequence == index.base_sequence:
             self.find_free_space(index)

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
 
-__all__ = ["Directory", "Header", "Line", "decode_literal", "iterate_lines", "parse_directory"]
+__all__ = ["Directory", "Header", "Line", "decode_literal", "iterate_lines", "parse_directory", "starts_plain"]
 
 _LITERAL = rb"('[^'\\\r\n\0]*+(?:\\[^\r\n\0][^'\\\r\n\0]*+)*+'|\"[^\"\\\r\n\0]*+(?:\\[^\r\n\0][^\"\\\r\n\0]*+)*+\")"
+_HEADER_COMMENT = rb"( hutch1 [0-9a-f ]{%d})?+" % (fmt.HEADER_COMMENT_BYTES - len(" hutch1 "))
 _HUTCH_LINE = (
-    _LITERAL + rb", \( {0,14}+(\d{1,15}), {1,13}+(\d{1,13})\)  # ([0-9a-f]{8}|-{8}|!{8})"
-    rb"( hutch1 [0-9a-f ]{51})?+((?:#[^\r\n\0]*)?+) *+(\r?\n|\Z)"
+    _LITERAL
+    + rb", \( {0,14}+(\d{1,15}), {1,13}+(\d{1,13})\)  # ([0-9a-f!-]{8})"
+    + _HEADER_COMMENT
+    + rb"((?:#[^\r\n\0]*)?+) *+(\r?\n|\Z)"
 )
-_PLAIN_LINE = _LITERAL + rb"[ \t]*, *\( *(\d{1,19})L?, *(\d{1,19})L?\)[ \t]*(\r\n|\r|\n|\Z)"
+# Exactly as dbm.dumb writes it: a torn hutch line, whose numbers are padded, never looks like one.
+_PLAIN_LINE = _LITERAL + rb", \((\d{1,19})L?, (\d{1,19})L?\)(\r\n|\r|\n|\Z)"
 _ESCAPES = {
     b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\", b"'": b"'", b'"': b'"',
     b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"0": b"\0",
@@ -114,10 +118,11 @@ def _hutch_line(match: re.Match[bytes]) -> Line:
     line, number = start, 0
     if checksum == b"--------":
         line |= fmt.UNVERIFIED
-    elif checksum == b"!!!!!!!!":
-        line |= fmt.LOST
     else:
-        number = int(checksum, 16)
+        try:
+            number = int(checksum, 16)
+        except ValueError:  # "!!!!!!!!", or a patch that a crash has torn
+            line |= fmt.LOST
     return Line(decode_literal(literal), start, len(literal), (line, int(offset), int(size), number))
 
 
@@ -145,13 +150,19 @@ def iterate_lines(data: bytes, start: int, end: int, path: str) -> Iterator[Line
         start = match.end()
 
 
+def starts_plain(data: bytes) -> bool:
+    """Whether a stdlib wrote the first line."""
+    return _pattern(_PLAIN_LINE).match(data) is not None
+
+
 def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None) -> Directory:
     """Parse a whole directory of either form. O(lines).
 
     Args:
         data: the bytes of NAME.dir.
         path: its name, for messages.
-        trusted_bytes: what the journal's header says was synced; behind it, lines may be torn or missing.
+        trusted_bytes: what the journal's header says was synced. Behind it a crash may have left anything:
+            hutch's own lines are left out there (the journal has them), plain ones of a stdlib are kept.
             None: the directory is complete as it stands.
 
     Raises:
@@ -161,32 +172,26 @@ def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None)
     lines: list[Line] = []
     header: Header | None = None
     position = end = dead_bytes = 0
-    plain_from: int | None = None
+    trusted = len(data) if trusted_bytes is None else min(trusted_bytes, len(data))
     torn_from: int | None = None
     has_returns = False
-    while position < len(data):
+    while position < trusted:
         match = hutch_at(data, position)
         is_hutch = match is not None and (header is not None or (not lines and match.group(5) is not None))
         if not is_hutch:
             match = plain_at(data, position)
         if match is None:
-            if header is not None or trusted_bytes is not None:
-                if trusted_bytes is None and b"\n" not in data[position:].rstrip(b"\n \0"):
-                    torn_from = position  # the last line only: a crash whose journal is gone
-                    break
-                if trusted_bytes is not None and position >= trusted_bytes:
-                    torn_from = position if torn_from is None else torn_from
-                    newline = data.find(b"\n", position)
-                    position = len(data) if newline < 0 else newline + 1
-                    continue
+            if header is not None and trusted_bytes is None and b"\n" not in data[position:].rstrip(b"\n \0"):
+                torn_from = position  # the last line only: a crash whose journal is gone
+                break
             raise _damage(path, data, position, "malformed directory line")
+        if not is_hutch and header is not None:
+            break
         try:
             line = _hutch_line(match) if is_hutch else _plain_line(match)
         except ValueError as problem:
             raise _damage(path, data, position, str(problem)) from None
         if is_hutch:
-            if plain_from is not None:
-                raise _damage(path, data, lines[plain_from].start, "a line without checksum among checksummed lines")
             comment = match.group(5)
             if comment is not None:
                 fields = fmt.unpack_header_comment(comment)
@@ -194,15 +199,24 @@ def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None)
                     raise _damage(path, data, position, "damaged directory header")
                 header = Header(*fields, match.start(5))
             dead_bytes += len(match.group(6))
-        elif header is not None and plain_from is None:
-            plain_from = len(lines)
         lines.append(line)
         has_returns = has_returns or data[match.end() - 2 : match.end()] == b"\r\n"
         end = match.end() - len(match.group(7 if is_hutch else 4))
         position = match.end()
-    if header is not None and plain_from is None and lines:
-        # Padding behind the last line belongs to no line.
-        end = len(data[:end].rstrip(b" "))
-    return Directory(
-        header, lines, end, dead_bytes, len(lines) if plain_from is None else plain_from, torn_from, has_returns
-    )
+    if header is not None:
+        end = len(data[:end].rstrip(b" "))  # padding belongs to no line
+    plain_from = len(lines)
+    while position < len(data) and torn_from != position:
+        if (match := plain_at(data, position)) is not None:
+            try:
+                lines.append(_plain_line(match))
+            except ValueError as problem:
+                raise _damage(path, data, position, str(problem)) from None
+            position = match.end()
+        elif trusted_bytes is None:
+            raise _damage(path, data, position, "not a line of a stdlib, behind one, in a hutch directory")
+        else:
+            torn_from = position if torn_from is None else torn_from
+            newline = data.find(b"\n", position)
+            position = len(data) if newline < 0 else newline + 1
+    return Directory(header, lines, end, dead_bytes, plain_from, torn_from, has_returns)

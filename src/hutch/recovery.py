@@ -19,7 +19,7 @@ from hutch import format as fmt
 from hutch.errors import CorruptDirectoryError
 from hutch.heap import Heap
 from hutch.journal import Journal, JournalHeader, Record, operations
-from hutch.lines import Directory, parse_directory
+from hutch.lines import Directory, parse_directory, starts_plain
 
 __all__ = ["Snapshot", "apply_record", "load_snapshot"]
 
@@ -63,31 +63,18 @@ class Snapshot:
         return sum(fmt.block_count(entry[2]) for entry in self.entries.values() if not entry[0] & fmt.LOST)
 
 
-def _is_plain(data: bytes, path: str) -> bool:
-    """Whether a stdlib wrote the first line."""
-    newline = data.find(b"\n")
-    first = data if newline < 0 else data[: newline + 1]
-    try:
-        directory = parse_directory(first, path, trusted_bytes=0)
-    except CorruptDirectoryError:
-        return False
-    return directory.header is None and bool(directory.lines)
-
-
 def _choose(data: bytes, path: str, header: JournalHeader | None) -> tuple[Directory, JournalHeader | None, bool]:
     """(the directory, the journal's header if it is to be redone, whether the journal is a stranger's)."""
     if header is None:
         return parse_directory(data, path), None, False
-    if not _is_plain(data, path):
+    if not starts_plain(data):
         # The checkpoint synced so much of the directory; behind it a crash may have left anything.
         directory = parse_directory(data, path, trusted_bytes=header.directory_bytes)
         own = directory.header
-        if own is None and not directory.lines:
-            return directory, header if not header.directory_bytes else None, bool(header.directory_bytes)
+        if own is None and not header.directory_bytes:
+            return directory, header, False  # the journal began with an empty directory
         if own is not None and own.database_id == header.database_id:
             if own.generation == header.generation and header.base_sequence <= own.sequence:
-                if directory.lines[0].start >= header.directory_bytes:
-                    return directory, header, False  # the journal began with an empty directory
                 if len(data) >= header.directory_bytes:
                     return directory, header, False
                 raise CorruptDirectoryError(
@@ -123,11 +110,8 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
     snapshot.is_plain = own is None and bool(directory.lines)
     lines = directory.lines
     if redo is not None:
-        # Lines behind the checkpoint are the journal's to write; those of a stdlib are adopted below.
-        kept = [line for line in lines[: directory.plain_from] if line.start < redo.directory_bytes]
-        snapshot.must_rewrite = len(kept) < directory.plain_from or directory.torn_from is not None
-    else:
-        kept = lines[: directory.plain_from]
+        snapshot.must_rewrite = directory.torn_from is not None
+    kept = lines[: directory.plain_from]
     for key, _, _, entry in kept:
         snapshot.entries[key] = entry
     if len(snapshot.entries) != len(kept) or directory.has_returns:
