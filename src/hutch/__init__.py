@@ -34,10 +34,6 @@ if not TYPE_CHECKING:  # a type checker would take it as leave to ask for any na
             from importlib import import_module
 
             return import_module(f"hutch.{name}")
-        if name == "__version__":
-            from importlib.metadata import version
-
-            return version("hutch")
         raise AttributeError(f"module 'hutch' has no attribute {name!r}")
 
     def __dir__() -> list[str]:
