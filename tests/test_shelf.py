@@ -729,7 +729,15 @@ def test_a_subclass_sees_every_key(path: str) -> None:
         assert (shelf.get("a"), shelf.setdefault("c", 3), shelf["c"]) == (1, 3, 3)
         with pytest.raises(BreakOff):
             shelf.update({"d": 1, "e": None})
-        assert sorted(shelf.dict.keys()) == [b"A", b"B", b"C"]
+        with shelf.edit("e", default=[]) as value:
+            value.append(1)
+        with shelf.edit("e") as value:
+            value.append(2)
+        assert shelf.modify("c", str) == "3"
+        with pytest.raises(KeyError), shelf.edit("f"):
+            pass
+        assert sorted(shelf.dict.keys()) == [b"A", b"B", b"C", b"E"]
+        assert shelf["e"] == [1, 2]
 
 
 # -- transactions --------------------------------------------------------------------------------------

@@ -183,9 +183,7 @@ class Edit:
             shelf._edits.pop(self._key, None)
             if kind is None:
                 try:
-                    data = shelf._dump(self._key, self.value)
-                    if self._before is MISSING or data != self._before:
-                        shelf._put(self._key, self.value, data)
+                    shelf._store_edited(self._key, self.value, self._before)
                 except BaseException:
                     self._transaction.__exit__(*sys.exc_info())
                     raise

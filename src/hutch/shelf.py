@@ -87,6 +87,11 @@ class Shelf(Writeback, AnyMapping):
         self._start_cache()
         self._at_exit = watch(self)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # A subclass that has its own way with one entry wants to see each of many.
+        cls._is_plain = cls.__getitem__ is Shelf.__getitem__ and cls.__setitem__ is Shelf.__setitem__
+
     # One entry.
 
     def __getitem__(self, key: str) -> Any:
@@ -193,8 +198,8 @@ class Shelf(Writeback, AnyMapping):
         for key, value in pairs:
             values[key] = value
         values.update(more)
-        if type(self).__setitem__ is not Shelf.__setitem__:
-            with self.transaction():  # a subclass that wants to see each of them
+        if not self._is_plain:
+            with self.transaction():
                 for key, value in values.items():
                     self[key] = value
             return
@@ -237,8 +242,7 @@ class Shelf(Writeback, AnyMapping):
         return iter(list(mapping.keys()))
 
     def _iterate_items(self) -> Iterator[Item]:
-        looked_up = self.writeback or self.cache or type(self).__getitem__ is not Shelf.__getitem__
-        if looked_up or not _is_database(self.dict):
+        if self.writeback or self.cache or not self._is_plain or not _is_database(self.dict):
             return ItemIterator(self)
         return map(self._read_item, self.dict.iteritems())
 
@@ -342,7 +346,7 @@ class Shelf(Writeback, AnyMapping):
                 with self._lock:
                     self._write_back(failures=failures)
                     self.cache.forget()
-            if not getattr(mapping, "closed", False):
+            if getattr(mapping, "closed", False) is not True:
                 self.sync()
         finally:
             self.dict = ClosedDict()

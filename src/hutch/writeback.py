@@ -36,6 +36,7 @@ class Writeback(Pickling):
     cache: WritebackCache
     writeback: bool
     cache_size: int | None
+    _is_plain = True
 
     def _start_cache(self) -> None:
         self.cache = WritebackCache()
@@ -152,6 +153,14 @@ class Writeback(Pickling):
         Raises:
             KeyError: no such key, and no default.
         """
+        if not self._is_plain:
+            try:
+                value = self[key]  # type: ignore[index]
+            except KeyError:
+                if default is MISSING:
+                    raise
+                return default, MISSING
+            return value, self._try_dump(key, value)
         stored = self._stored(key)
         value = self.cache.get(key, MISSING)
         if value is not MISSING:
@@ -170,6 +179,15 @@ class Writeback(Pickling):
         if self.writeback:
             self._hold(key, value, stored, pickled)
         return value, pickled
+
+    def _store_edited(self, key: str, value: Any, before: Any) -> None:
+        """Store an object that `_fetch_for_edit` has given out, if it pickles to something else than `before`."""
+        data = self._dump(key, value)
+        if before is MISSING or data != before:
+            if self._is_plain:
+                self._put(key, value, data)
+            else:
+                self[key] = value  # type: ignore[index]
 
     def _stored(self, key: str) -> Any:
         try:
