@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import copy
 import datetime as dt
+import dbm
 import dbm.dumb
 import gc
 import os
@@ -27,7 +28,7 @@ import hutch.dbm
 from children import Child, Line
 from contract import BreakOff, MappingContract
 from hutch import Shelf, ShelveError, UnreadableValueError
-from hutch.errors import ReadOnlyError, TransactionError
+from hutch.errors import ReadOnlyError, TransactionError, UnsupportedFileError
 
 NOT_TEXT = r"^shelf keys must be str, not "
 CLOSED = "^invalid operation on closed shelf$"
@@ -287,6 +288,27 @@ def test_wrong_options_leave_the_files_alone(path: str) -> None:
         hutch.open(path, "n", cache_size=0)
     with hutch.open(path, "r") as shelf:
         assert dict(shelf) == {"key": "precious"}
+
+
+@pytest.mark.parametrize("flag", ["r", "w", "c"])
+def test_a_shelf_of_another_kind_is_not_hidden_by_an_empty_one(tmp_path: Path, flag: Any) -> None:
+    (tmp_path / "sqlite").write_bytes(b"SQLite format 3\0" + bytes(100))
+    (tmp_path / "gnu").write_bytes(bytes.fromhex("ce9a5713") + bytes(100))
+    before = sorted(os.listdir(tmp_path))
+    for name in before:
+        if dbm.whichdb(tmp_path / name) == "":
+            continue  # this Python does not know that kind
+        for filename in (tmp_path / name, os.fspath(tmp_path / name), os.fsencode(tmp_path / name)):
+            with pytest.raises(UnsupportedFileError, match=f"{name} is a shelf in the form of dbm.{name}"):
+                hutch.open(filename, flag)
+    assert sorted(os.listdir(tmp_path)) == before
+    with hutch.open(tmp_path / "gnu", "n") as shelf:
+        shelf["key"] = 1
+    with hutch.open(tmp_path / "gnu") as shelf:
+        assert shelf["key"] == 1
+    (tmp_path / "other").write_bytes(b"what nobody knows")
+    with hutch.open(tmp_path / "other", "c") as shelf:
+        assert len(shelf) == 0
 
 
 @pytest.mark.parametrize("make", [Shelf, hutch.BsdDbShelf])
