@@ -66,7 +66,10 @@ class ShelfTransaction:
                 self._inner.__exit__(*sys.exc_info())
                 raise
         except BaseException:
-            self._release()
+            if self._log is not None and shelf.dict is self._log:
+                shelf.dict = self._log.mapping
+            if self._lock is not None:
+                self._lock.release()
             raise
         return shelf
 
@@ -88,13 +91,11 @@ class ShelfTransaction:
                 if not committed and self._before is not None:
                     self._shelf.cache.restore(self._before, self._shelf._try_dump, self._shelf._decode)
             finally:
-                self._release()
-
-    def _release(self) -> None:
-        if self._log is not None and self._shelf.dict is self._log:
-            self._shelf.dict = self._log.mapping
-        if self._lock is not None:
-            self._lock.release()
+                # Not in a method: a KeyboardInterrupt may strike wherever one begins.
+                if self._log is not None and self._shelf.dict is self._log:
+                    self._shelf.dict = self._log.mapping
+                if self._lock is not None:
+                    self._lock.release()
 
 
 class Alone:
