@@ -154,6 +154,9 @@ def examine(machine: Machine) -> State:
     store = open_quietly(BASE, "c", machine.process())
     found = contents(store)
     _check_store(store)
+    orphans = [name for name in machine.names if name.endswith(".orphan")]
+    if orphans:
+        raise Violation(f"the database's own journal was set aside as {orphans}")
     expected = dict(found)
     victims = list(found)[::3]
     for key in victims:
