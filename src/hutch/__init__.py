@@ -15,6 +15,9 @@
 
 from __future__ import annotations
 
+import atexit
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hutch.shelve import BsdDbShelf, DbfilenameShelf, Shelf, ShelveError, UnreadableValueError, open  # noqa: A004
@@ -38,3 +41,13 @@ if not TYPE_CHECKING:  # a type checker would take it as leave to ask for any na
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__, "dbm", "errors"})
+
+
+def _at_exit() -> None:
+    """Close what is still open, after whatever the program itself has registered."""
+    store = sys.modules.get("hutch.store")
+    if store is not None:
+        store.close_all()
+
+
+atexit.register(_at_exit)

@@ -20,7 +20,7 @@ from hutch.journal import Journal, operations
 from hutch.rebuild import rebuild
 from hutch.recovery import load_snapshot
 
-__all__ = ["checkpoint", "rewrite"]
+__all__ = ["checkpoint", "close_tidily", "rewrite"]
 
 _MIN_DEAD_BYTES = 4096
 
@@ -129,6 +129,24 @@ def rewrite(handle: Handle, *, heap_floor: int | None = None) -> None:
     publish_round(index)
 
 
+def close_tidily(handle: Handle) -> None:
+    """Checkpoint; the last handle leaves everything tidy."""
+    index = handle.index
+    assert index is not None
+    if not handle.is_ready_to_write and index.is_current() and index.flag(fmt.CLEAN_AT):
+        return
+    wrote = handle.is_ready_to_write
+    if not wrote and not handle.exclusive and not handle.locks.presence.try_lock():
+        return  # others are there: the last one tidies up
+    handle.enter()
+    try:
+        is_last = handle.exclusive or handle.locks.presence.try_lock()
+        if is_last or wrote:
+            checkpoint(handle, last=is_last)
+    finally:
+        handle.leave()
+
+
 def _finish(handle: Handle, index: Index) -> None:
     """The last handle leaves directory and heap as the whole database, and a clean index."""
     journal = handle.journal
@@ -156,6 +174,6 @@ def _finish(handle: Handle, index: Index) -> None:
         index.salt = 0
         publish_round(index)
         index.file.file.sync()
-        index.set_flag(fmt.CLEAN_AT, True)
+        index.mark_clean()
     except OSError as problem:
         fail(handle, index, problem)

@@ -91,6 +91,7 @@ def commit(
             literal = fmt.key_literal(key)
             found = find(index, directory, key, key_hash, literal)
             if found is None:
+                index.check_bucket(key_hash)
                 if value is None:
                     continue
                 position, old_blocks, old_offset = None, 0, 0
@@ -232,7 +233,9 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
     key_hash = fmt.hash_key(key, handle.seed)
     literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
     found = index.locate(key_hash)
-    if found is not None:
+    if found is None:
+        index.check_bucket(key_hash)
+    else:
         line = found[2] & fmt.OFFSET_MASK
         if directory.file.view[line : line + len(literal)] != literal:
             commit(handle, ((key, value, False),), 1, durable=durable)

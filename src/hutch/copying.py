@@ -81,8 +81,9 @@ def backup(store: Store, names: Names) -> None:
 def _copy_values(store: Store, heap: File, database_id: int) -> list[tuple[bytes, fmt.Entry]]:
     entries: list[tuple[bytes, fmt.Entry]] = []
     position = 0
-    for key, (line, offset, size, checksum) in collect(store):
-        value = b"" if line & fmt.LOST else store.heap.read(offset, size)
+    for key, entry in collect(store):
+        line, offset, size, checksum = entry
+        value = store.read_value(entry)
         is_whole = len(value) == size and not line & fmt.LOST
         if is_whole and not line & fmt.UNVERIFIED:
             is_whole = fmt.checksum_of(value, fmt.hash_key(key, store.seed)) == checksum

@@ -181,7 +181,10 @@ def write_directory(
         file.sync()
     except BaseException:
         file.close()
-        file_system.unlink(path)
+        try:
+            file_system.unlink(path)
+        except OSError:
+            pass  # the first error is the one to report
         raise
     file.close()
     return starts

@@ -141,10 +141,15 @@ class FileSystem:
             flags |= os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         elif create:
             flags |= os.O_CREAT
-        fd = os.open(path, flags, mode)
+        try:
+            fd = os.open(path, flags, mode)
+        except OSError as problem:
+            if problem.errno in (errno.EISDIR, errno.ENXIO):  # a folder, a socket
+                raise _irregular(path) from problem
+            raise
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise UnsupportedFileError(f"{path!r} is not a regular file; move it away or choose another database name")
+            raise _irregular(path)
         return File(fd, path, writable)
 
     def status(self, path: str) -> os.stat_result:
@@ -171,7 +176,13 @@ class FileSystem:
 
     def replace(self, source: str, target: str) -> None:
         """Rename `source` over what `target` names; a symbolic link keeps pointing there."""
-        os.replace(source, os.path.realpath(target))
+        target = os.path.realpath(target)
+        try:
+            if not stat.S_ISREG(os.stat(target).st_mode):
+                raise _irregular(target)
+        except FileNotFoundError:
+            pass
+        os.replace(source, target)
 
     def unlink(self, path: str) -> None:
         os.unlink(path)
@@ -201,6 +212,10 @@ class FileSystem:
     def random_id(self) -> int:
         """64 random bits, never all zero: ids and salts."""
         return int.from_bytes(os.urandom(8), "little") | 1
+
+
+def _irregular(path: str) -> UnsupportedFileError:
+    return UnsupportedFileError(f"{path!r} is not a regular file; move it away or choose another database name")
 
 
 class _ColdView:

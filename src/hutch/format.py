@@ -10,7 +10,7 @@ key does not verify. Source: https://github.com/Cyan4973/xxHash/blob/dev/doc/xxh
 
 from __future__ import annotations
 
-from struct import Struct, calcsize
+from struct import Struct
 from zlib import crc32
 
 from xxhash import xxh3_64_intdigest as hash64
@@ -202,6 +202,9 @@ ROUND = Struct("<8Q")
 IDENTITY_AT = 256
 IDENTITY = Struct("<IIQQQQ16s")
 IDENTITY_CHECKSUM = Struct("<Q")
+# At a clean close: a checksum of the three states above.
+STATES_CHECKSUM_AT = 512
+STATES_CHECKSUM = Struct("<Q")
 assert ROUND_AT + ROUND.size <= IDENTITY_AT
 assert IDENTITY_AT + IDENTITY.size + IDENTITY_CHECKSUM.size <= INDEX_HEADER_BYTES
 
@@ -213,8 +216,11 @@ SLOT_BYTES = SLOT.size
 SLOTS_AT = 16
 LINK_AT = SLOTS_AT + BUCKET_SLOTS * SLOT_BYTES
 LINK = Struct("<I")
+# The seal: a checksum of all before it, seeded with the page's offset. A miss is only believed from a sealed page.
+SEAL_AT = 504
+SEAL_BYTES = 8
 assert SLOT_BYTES == 32
-assert LINK_AT + LINK.size <= BUCKET_BYTES == calcsize("512s")
+assert LINK_AT + LINK.size <= SEAL_AT == BUCKET_BYTES - SEAL_BYTES
 EMPTY_BUCKET = bytes(BUCKET_BYTES)
 HASH_LOW_MASK = 0xFFFF_FFFF
 # One page in nine is kept for overflow, so primary buckets stay addressable by arithmetic alone.

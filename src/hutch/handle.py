@@ -8,6 +8,7 @@ change), from a `snapshot` in memory. Everything that other handles can change i
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -19,7 +20,9 @@ from hutch.directory import DirectoryFile
 from hutch.errors import (
     ClosedError,
     CorruptDirectoryError,
+    CorruptHeapError,
     CorruptIndexError,
+    HutchError,
     LockTimeout,
     OutcomeUnknownError,
     ReadOnlyError,
@@ -39,6 +42,7 @@ __all__ = ["Handle"]
 _SPINS = 100
 _PAUSE_SECONDS = 0.0005
 _MIN_FREE_BLOCKS = 64
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _open_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 
 
@@ -57,6 +61,7 @@ class Handle:
         self.depth = 0  # of writer-lock holders in this handle: a transaction and the statements in it
         self.is_forked = False  # in a child that has not opened files and locks of its own yet
         self.seed = 0
+        self.stale_index: Index | None = None  # one whose dead writer this read-only handle may not help
         self.disbelieved = 0  # inode of an index that was found wanting: not to be tried again
         self.index: Index | None = None
         self.snapshot: Snapshot | None = None
@@ -84,6 +89,14 @@ class Handle:
         if not creates and not fs.exists(names.directory) and not fs.exists(names.backup):
             fs.open(names.heap, writable=False).close()  # if that is missing too, it is the one to name
             fs.open(names.directory, writable=False).close()
+        if flag == "c" and not fs.exists(names.heap) and fs.exists(names.directory):
+            directory_bytes = fs.status(names.directory).st_size
+            if directory_bytes:
+                raise CorruptHeapError(
+                    f"{names.heap!r} is missing, but {names.directory!r} lists values in it ({directory_bytes} bytes); nothing "
+                    "has been changed. Restore the heap from a backup, or open with flag 'n' to start anew",
+                    file=names.heap,
+                )
         self.heap = Heap(MappedFile(fs.open(names.heap, writable=self.writable, create=creates, mode=mode)))
         self.locks = fs.open_locks(names.heap, writable=self.writable)
         try:
@@ -188,10 +201,11 @@ class Handle:
 
     def attach(self) -> None:
         """Believe the index on the disk, or mend it, or fall back to memory."""
-        self.index = self.snapshot = self.journal = None
+        self.index = self.snapshot = self.journal = self.stale_index = None
         self.is_ready_to_write = False
         self.heap.free = None
         if self._try_index():
+            self._mind_dead_writer()
             return
         if not self.writable:
             deadline = None if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
@@ -212,6 +226,25 @@ class Handle:
             if not held:
                 self.locks.release_writer()
 
+    def _mind_dead_writer(self) -> None:
+        """A writer that died behind its commit point has committed: show it to whoever opens from now on."""
+        index = self.index
+        if index is None or self.depth or not index.flag(fmt.PENDING_AT) or self.locks.writer.is_taken_elsewhere():
+            return
+        if self.writable:
+            if self.exclusive or self.locks.writer.try_lock():
+                self.depth += 1
+                try:
+                    self._catch_up()
+                finally:
+                    self.depth -= 1
+                    if not self.exclusive:
+                        self.locks.writer.unlock()
+            return
+        self.index = None
+        self._load_snapshot()
+        self.stale_index = index
+
     def _open_directory(self) -> DirectoryFile:
         fs, names = self.file_system, self.names
         path = names.directory
@@ -225,7 +258,9 @@ class Handle:
         self.directory = directory = self._open_directory()
         try:
             file = fs.open(names.index, writable=self.writable)
-        except OSError:
+        except OSError as problem:
+            if problem.errno in _NO_RESOURCES:
+                raise
             return False  # missing, or not ours to read: it is only a cache
         try:
             index = Index(MappedFile(file))
@@ -237,7 +272,9 @@ class Handle:
                 return False
             if not self._is_believable(index, directory):
                 return False
-        except (CorruptIndexError, OSError, ValueError):
+        except (CorruptIndexError, OSError, ValueError) as problem:
+            if isinstance(problem, OSError) and problem.errno in _NO_RESOURCES:
+                raise
             return False
         self.index = index
         self.seed = directory.database_id
@@ -260,7 +297,7 @@ class Handle:
             return False
         if self.heap.file.file.size() < (index.heap_blocks - 1) * fmt.BLOCK_BYTES:
             return False
-        if index.flag(fmt.CLEAN_AT):
+        if index.is_clean():
             if directory_status.st_mtime_ns != index.directory_mtime_ns:
                 return False
             try:
@@ -291,11 +328,17 @@ class Handle:
             snapshot.notes.append(self._set_aside())
         for note in snapshot.notes:
             warnings.warn(note, RecoveryWarning, stacklevel=8)
-        if not self.writable or not (snapshot.database_id and (snapshot.entries or snapshot.must_rewrite)):
-            self.snapshot = snapshot
-            self.seed = snapshot.database_id
-            return
-        self._rebuild(snapshot, rewrite=snapshot.must_rewrite)
+        is_hutch = snapshot.database_id and (snapshot.entries or snapshot.must_rewrite)
+        if self.writable and is_hutch and not self.failed:
+            try:
+                self._rebuild(snapshot, rewrite=snapshot.must_rewrite)
+                return
+            except OSError as problem:
+                if isinstance(problem, HutchError):
+                    raise
+                # No space, say. Reading goes on from memory; a statement that writes tries again, and reports.
+        self.snapshot = snapshot
+        self.seed = snapshot.database_id
 
     def _rebuild(self, snapshot: Snapshot, *, rewrite: bool) -> None:
         was_plain = not snapshot.database_id
@@ -397,6 +440,13 @@ class Handle:
             with self.thread_lock:  # an earlier attempt has failed half-way
                 if self.index is None and self.snapshot is None:
                     self.attach()
+            return
+        stale = self.stale_index
+        if stale is not None:
+            if stale.file.view[8:17] != stale.word + b"\1":
+                with self.thread_lock:
+                    if self.stale_index is stale:
+                        self.attach()
             return
         try:
             inode = self.file_system.status(self.names.index).st_ino

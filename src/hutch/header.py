@@ -68,6 +68,7 @@ class IndexHeader:
         self.checkpoints = 0
         self.high_mask = 0
         self._room_for_buckets = 0
+        self._checked = bytearray()  # buckets whose seals this handle has seen intact
         self.low_mask = 0
 
     # --- reading ---
@@ -167,6 +168,29 @@ class IndexHeader:
 
     def set_flag(self, position: int, value: bool) -> None:
         self.file.view[position : position + 1] = b"\1" if value else b"\0"
+
+    def _states_checksum(self) -> bytes:
+        packed = self.file.view[fmt.STATE_AT : fmt.ROUND_AT + fmt.ROUND.size]
+        return fmt.STATES_CHECKSUM.pack(fmt.hash64(packed))
+
+    def mark_clean(self) -> None:
+        """Say that all is synced; the caller has done so."""
+        at = fmt.STATES_CHECKSUM_AT
+        self.file.view[at : at + fmt.STATES_CHECKSUM.size] = self._states_checksum()
+        self.set_flag(fmt.CLEAN_AT, True)
+
+    def is_clean(self) -> bool:
+        """Whether the index was closed cleanly, and has not been damaged since.
+
+        Raises:
+            CorruptIndexError: it has.
+        """
+        if not self.flag(fmt.CLEAN_AT):
+            return False
+        at = fmt.STATES_CHECKSUM_AT
+        if self.file.view[at : at + fmt.STATES_CHECKSUM.size] != self._states_checksum():
+            raise CorruptIndexError("the header of the index is damaged")
+        return True
 
     def begin_update(self) -> None:
         """Make the version word odd: readers wait. `end_update` or `abandon_update` must follow."""

@@ -28,6 +28,8 @@ _SHIFT = fmt.OVERFLOW_SHIFT
 _STRIDE = fmt.OVERFLOW_STRIDE
 _LOW = fmt.HASH_LOW_MASK
 _LINK_END = fmt.LINK_AT + fmt.LINK.size
+_SEAL_AT = fmt.SEAL_AT
+_hash64 = fmt.hash64
 _ZEROS = bytes(_BUCKET)
 _NO_LINK = bytes(fmt.LINK.size)
 _unpack_slot = fmt.SLOT.unpack_from
@@ -99,9 +101,14 @@ class Index(IndexHeader):
                 slot = page.find(tag, slot + 1, _SLOTS)
 
     def entries(self) -> Iterator[tuple[int, fmt.Entry]]:
-        """Every entry with the low half of its hash, in no order. O(buckets)."""
+        """Every entry with the low half of its hash, in no order. O(buckets).
+
+        Raises:
+            CorruptIndexError: a page is not as it was written.
+        """
         for bucket in range(self.bucket_count):
-            for _, page in self._chain(bucket):
+            for at, page in self._chain(bucket):
+                _check_seal(at, page)
                 for slot in range(_SLOTS):
                     if page[slot]:
                         low, checksum, line, offset, size = _unpack_slot(page, _SLOTS_AT + slot * _SLOT_BYTES)
@@ -160,6 +167,7 @@ class Index(IndexHeader):
             start = at + _SLOTS_AT + slot * _SLOT_BYTES
             view[start : start + _SLOT_BYTES] = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
             view[at + slot : at + slot + 1] = _TAGS[key_hash >> 56]
+            view[at + _SEAL_AT : at + _BUCKET] = _hash64(view[at : at + _SEAL_AT], at).to_bytes(8, "little")
         else:
             while not self._put_in_chain(key_hash, entry):
                 self._split()
@@ -171,14 +179,44 @@ class Index(IndexHeader):
         """Overwrite the entry at `position`."""
         line, offset, size, checksum = entry
         at, slot = position
-        at += _SLOTS_AT + slot * _SLOT_BYTES
-        self.file.view[at : at + _SLOT_BYTES] = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
+        start = at + _SLOTS_AT + slot * _SLOT_BYTES
+        view = self.file.view
+        view[start : start + _SLOT_BYTES] = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
+        view[at + _SEAL_AT : at + _BUCKET] = _hash64(view[at : at + _SEAL_AT], at).to_bytes(8, "little")
 
     def remove(self, position: Position) -> None:
         """Empty the slot at `position`."""
-        at = position[0] + position[1]
-        self.file.view[at : at + 1] = b"\0"
+        at, slot = position
+        self.file.view[at + slot : at + slot + 1] = b"\0"
+        self._seal(at)
         self.key_count -= 1
+
+    def _seal(self, at: int) -> None:
+        view = self.file.view
+        view[at + _SEAL_AT : at + _BUCKET] = _hash64(view[at : at + _SEAL_AT], at).to_bytes(8, "little")
+
+    def is_checked(self, key_hash: int) -> bool:
+        """Whether this handle has seen the bucket's seals intact."""
+        bucket = key_hash & self.high_mask
+        if bucket >= self.bucket_count:
+            bucket &= self.low_mask
+        return bucket < len(self._checked) and self._checked[bucket] == 1
+
+    def check_bucket(self, key_hash: int, *, again: bool = False) -> None:
+        """Make sure that a miss is a miss: once a bucket and handle, for what is in memory does not rot.
+
+        Raises:
+            CorruptIndexError: a page of the bucket is not as it was written (or is being written right now).
+        """
+        bucket = self._bucket_of(key_hash)
+        if bucket < len(self._checked):
+            if self._checked[bucket] and not again:
+                return
+        else:
+            self._checked.extend(bytes(self.bucket_count - len(self._checked)))
+        for at, page in self._chain(bucket):
+            _check_seal(at, page)
+        self._checked[bucket] = 1
 
     def _put_in_chain(self, key_hash: int, entry: fmt.Entry) -> bool:
         view = self.file.view
@@ -187,6 +225,7 @@ class Index(IndexHeader):
             if slot >= 0:
                 self.replace((at, slot), key_hash, entry)
                 view[at + slot : at + slot + 1] = _TAGS[key_hash >> 56]
+                self._seal(at)
                 return True
         overflow = self._take_overflow_page()
         if not overflow:
@@ -195,6 +234,7 @@ class Index(IndexHeader):
         packed = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
         self._write_page(overflow, [(fmt.tag_of(key_hash), packed)], 0)
         view[at + fmt.LINK_AT : at + _LINK_END] = fmt.LINK.pack(overflow)
+        self._seal(at)
         return True
 
     def _write_page(self, number: int, slots: list[tuple[int, bytes]], link: int) -> None:
@@ -202,7 +242,8 @@ class Index(IndexHeader):
         tags = bytes([tag for tag, _ in slots])
         body = b"".join([packed for _, packed in slots])
         page = tags + _ZEROS[: _SLOTS_AT - len(tags)] + body + _ZEROS[: fmt.LINK_AT - _SLOTS_AT - len(body)]
-        self.file.view[at : at + _BUCKET] = page + fmt.LINK.pack(link) + _ZEROS[: _BUCKET - _LINK_END]
+        page += fmt.LINK.pack(link) + _ZEROS[: _SEAL_AT - _LINK_END]
+        self.file.view[at : at + _BUCKET] = page + _hash64(page, at).to_bytes(8, "little")
 
     def _take_overflow_page(self) -> int:
         """A free overflow page, or 0 where there is none."""
@@ -318,3 +359,8 @@ class Index(IndexHeader):
             index.reserve(1)
             index.insert(tag << 56 | low, (line, offset, size, checksum))
         return index
+
+
+def _check_seal(at: int, page: bytes) -> None:
+    if _hash64(page[:_SEAL_AT], at) != int.from_bytes(page[_SEAL_AT:], "little"):
+        raise CorruptIndexError("a bucket of the index is damaged", offset=at)

@@ -30,7 +30,6 @@ _HUTCH_LINE = (
 _PLAIN_LINE = _LITERAL + rb", \((\d{1,19})L?, (\d{1,19})L?\)(\r\n|\r|\n|\Z)"
 _ESCAPES = {
     b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\", b"'": b"'", b'"': b'"',
-    b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"0": b"\0",
 }  # fmt: skip
 
 
@@ -181,9 +180,6 @@ def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None)
         if not is_hutch:
             match = plain_at(data, position)
         if match is None:
-            if header is not None and trusted_bytes is None and b"\n" not in data[position:].rstrip(b"\n \0"):
-                torn_from = position  # the last line only: a crash whose journal is gone
-                break
             raise _damage(path, data, position, "malformed directory line")
         if not is_hutch and header is not None:
             break
@@ -206,7 +202,7 @@ def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None)
     if header is not None:
         end = len(data[:end].rstrip(b" "))  # padding belongs to no line
     plain_from = len(lines)
-    while position < len(data) and torn_from != position:
+    while position < len(data):
         if (match := plain_at(data, position)) is not None:
             try:
                 lines.append(_plain_line(match))

@@ -21,12 +21,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import struct
 import threading
 import time
 from typing import Protocol
 
-from hutch.errors import DeadlockError, LockTimeout
+from hutch.errors import DeadlockError, LockTimeout, UnsupportedFileError
 
 __all__ = ["FlockRange", "Locks", "OfdRange", "RangeLock", "open_locks"]
 
@@ -40,6 +41,7 @@ HAS_OFD = hasattr(fcntl, "F_OFD_SETLK")
 
 # Which thread holds the writer lock of which file, to tell a wait from a deadlock.
 _holders: dict[tuple[int, int], int] = {}
+os.register_at_fork(after_in_child=_holders.clear)
 
 
 class RangeLock(Protocol):
@@ -188,9 +190,11 @@ class Locks:
         for fd in fds:
             os.close(fd)
 
+    def __del__(self) -> None:
+        self.close()  # a handle that was dropped without close() holds nobody up
+
     def forget(self) -> None:
         """In a forked child: let go of the parent's locks without releasing them."""
-        _holders.pop(self.identity, None)
         self.close()  # the parent's descriptors keep the descriptions, and so the locks, alive
 
 
@@ -209,7 +213,7 @@ def open_locks(path: str, *, writable: bool, use_ofd: bool = HAS_OFD) -> Locks:
     fds = [fd]
     try:
         for suffix in (".writer", ".presence", ".pin"):
-            fds.append(_open_lock_file(path + suffix, status))
+            fds.append(_open_lock_file(os.path.realpath(path) + suffix, status))
     except BaseException:
         for opened in fds:
             os.close(opened)
@@ -220,9 +224,14 @@ def open_locks(path: str, *, writable: bool, use_ofd: bool = HAS_OFD) -> Locks:
 
 def _open_lock_file(path: str, model: os.stat_result) -> int:
     """Open or make a lock file; like every side file it takes the heap's mode."""
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | flags, 0o600)
     except FileExistsError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | flags)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise UnsupportedFileError(f"{path!r} is not a regular file; it must be a lock file of hutch") from None
+        return fd
     os.fchmod(fd, model.st_mode & 0o7777)
     return fd

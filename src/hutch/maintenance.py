@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hutch import format as fmt
@@ -16,6 +15,7 @@ from hutch.journal import Journal, operations
 from hutch.packing import reorganize
 from hutch.rebuild import rebuild
 from hutch.recovery import Snapshot
+from hutch.reports import CheckReport, Problem, Statistics
 from hutch.scan import collect
 
 if TYPE_CHECKING:
@@ -28,92 +28,10 @@ __all__ = [
     "backup",
     "check",
     "clear",
-    "close",
     "merge_journal",
     "reorganize",
     "statistics",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that `check` found.
-
-    Attributes:
-        key: the entry, or None where the damage is not one entry's.
-        file: path of the file.
-        offset: byte offset in it, or None.
-        message: what is wrong.
-        fixed: whether it has been mended (a damaged entry: removed).
-    """
-
-    key: bytes | None
-    file: str
-    offset: int | None
-    message: str
-    fixed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """What `check` found: `problems`, and how many entries it looked at."""
-
-    problems: tuple[Problem, ...]
-    entry_count: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong (or nothing any more)."""
-        return all(problem.fixed for problem in self.problems)
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Counts and sizes of a database at one moment.
-
-    Attributes:
-        key_count: keys.
-        live_bytes: bytes of the blocks that values own.
-        free_bytes: bytes of blocks below the heap's end that no value owns.
-        heap_bytes, directory_bytes, journal_bytes, index_bytes: sizes of the files.
-        dead_bytes: bytes of deleted lines in the directory.
-        bucket_count, load: buckets of the index, and entries per bucket slot (0 to 1, without overflow pages).
-        overflow_count: overflow pages in use.
-        sequence: number of the last commit.
-        uncheckpointed_count: commits since the last checkpoint.
-        checkpoint_count: checkpoints since the index was made.
-    """
-
-    key_count: int
-    live_bytes: int
-    free_bytes: int
-    heap_bytes: int
-    directory_bytes: int
-    journal_bytes: int
-    index_bytes: int
-    dead_bytes: int
-    bucket_count: int
-    load: float
-    overflow_count: int
-    sequence: int
-    uncheckpointed_count: int
-    checkpoint_count: int
-
-
-def close(store: Store) -> None:
-    """Checkpoint; the last handle leaves everything tidy."""
-    index = store.index
-    assert index is not None
-    if not store.is_ready_to_write and index.is_current() and index.flag(fmt.CLEAN_AT):
-        return
-    wrote = store.is_ready_to_write
-    store.enter()
-    try:
-        is_last = store.exclusive or store.locks.presence.try_lock()
-        if is_last or wrote:
-            checkpoint(store, last=is_last)
-    finally:
-        store.leave()
 
 
 def clear(store: Store, changes: list[Change]) -> None:
@@ -137,13 +55,9 @@ def clear(store: Store, changes: list[Change]) -> None:
     if extents:
         store.heap.reserve(position)
         store.heap.write(extents)
-    try:
-        rebuild(store.place, snapshot, rewrite=True, heap_floor=floor)
-    finally:
-        store.freed.clear()
-        store.attach()
-    assert store.index is not None
-    store.prepare_to_write(store.index)
+    rebuild(store.place, snapshot, rewrite=True, heap_floor=floor)
+    store.freed.clear()
+    store.index = None  # the next statement attaches to the new one
 
 
 def check(store: Store, *, fix: bool) -> CheckReport:
@@ -217,23 +131,38 @@ def statistics(store: Store) -> Statistics:
     def size_of(path: str) -> int:
         return fs.status(path).st_size if fs.exists(path) else 0
 
-    sizes = [size_of(path) for path in (names.heap, names.directory, names.journal, names.index)]
+    heap_bytes, directory_bytes = size_of(names.heap), size_of(names.directory)
+    journal_bytes, index_bytes = size_of(names.journal), size_of(names.index)
     if index is None:
         assert store.snapshot is not None
         count = len(store.snapshot.entries)
         live = store.snapshot.live_blocks() * fmt.BLOCK_BYTES
-        free = max(sizes[0] - live, 0)
-        dead = store.snapshot.dead_bytes
-        return Statistics(count, live, free, *sizes, dead, 0, 0.0, 0, store.snapshot.sequence, 0, 0)
+        free = max(heap_bytes - live, 0)
+        return Statistics(
+            key_count=count,
+            live_bytes=live,
+            free_bytes=free,
+            heap_bytes=heap_bytes,
+            directory_bytes=directory_bytes,
+            journal_bytes=journal_bytes,
+            index_bytes=index_bytes,
+            dead_bytes=store.snapshot.dead_bytes,
+            bucket_count=0,
+            load=0.0,
+            overflow_count=0,
+            sequence=store.snapshot.sequence,
+            uncheckpointed_count=0,
+            checkpoint_count=0,
+        )
     live = index.live_blocks * fmt.BLOCK_BYTES
     return Statistics(
         key_count=index.key_count,
         live_bytes=live,
         free_bytes=index.heap_blocks * fmt.BLOCK_BYTES - live,
-        heap_bytes=sizes[0],
-        directory_bytes=sizes[1],
-        journal_bytes=sizes[2],
-        index_bytes=sizes[3],
+        heap_bytes=heap_bytes,
+        directory_bytes=directory_bytes,
+        journal_bytes=journal_bytes,
+        index_bytes=index_bytes,
         dead_bytes=index.dead_bytes,
         bucket_count=index.bucket_count,
         load=index.key_count / (index.bucket_count * fmt.BUCKET_SLOTS),

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from hutch import format as fmt
 from hutch.directory import write_directory
+from hutch.errors import HutchError, OutcomeUnknownError
 from hutch.files import FileSystem, MappedFile
 from hutch.header import Identity
 from hutch.heap import Heap
@@ -77,17 +78,43 @@ def rebuild(
             file_system.replace(new_directory, names.directory)
     except BaseException:
         for temporary in (new_directory, new_index):
-            if temporary is not None and file_system.exists(temporary):
-                file_system.unlink(temporary)
+            if temporary is not None:
+                _remove_quietly(file_system, temporary)
         raise
-    # The new directory is in force. Whatever fails from here on, the old index must not be believed.
+    # The new directory is in force. Whatever fails from here on, the old index must not be believed, and no
+    # statement has failed: the next handle that attaches makes a new index.
     supersede(place)
     if new_directory is not None:
+        _sync_name(place)
+    try:
+        if journal is not None and salt:
+            journal.start(
+                JournalHeader(snapshot.generation, snapshot.database_id, snapshot.sequence, snapshot.end, salt)
+            )
+            journal.file.file.sync()
+        file_system.replace(new_index, names.index)
+    except OSError as problem:
+        _remove_quietly(file_system, new_index)
+        if isinstance(problem, HutchError):
+            raise  # somebody else's file has the name: no later attempt would fare better
+
+
+def _sync_name(place: Place) -> None:
+    file_system, names, _ = place
+    try:
         file_system.sync_folder(names.directory)
-    if journal is not None and salt:
-        journal.start(JournalHeader(snapshot.generation, snapshot.database_id, snapshot.sequence, snapshot.end, salt))
-        journal.file.file.sync()
-    file_system.replace(new_index, names.index)
+    except OSError as problem:
+        raise OutcomeUnknownError(
+            f"the folder of {names.directory!r} could not be synced ({problem}): whether its new directory would survive "
+            "a power cut is unknown. Check the disk, close every handle, and open the database again"
+        ) from problem
+
+
+def _remove_quietly(file_system: FileSystem, path: str) -> None:
+    try:
+        file_system.unlink(path)
+    except OSError:
+        pass  # a temporary that stays is ugly, nothing more
 
 
 def _bring_values_in(place: Place, snapshot: Snapshot, rewrite_values: bool) -> None:
@@ -217,7 +244,7 @@ def _write_index(place: Place, snapshot: Snapshot, directory: os.stat_result, sa
         index.end_update()
     except BaseException:
         raw.close()
-        file_system.unlink(temporary)
+        _remove_quietly(file_system, temporary)
         raise
     raw.close()
     return temporary

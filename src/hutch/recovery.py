@@ -116,9 +116,8 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
         snapshot.entries[key] = entry
     if len(snapshot.entries) != len(kept) or directory.has_returns:
         snapshot.must_rewrite = True  # a key on two lines, or lines that cannot be patched in place
-    if directory.torn_from is not None and redo is None:
-        snapshot.must_rewrite = True
-        snapshot.notes.append(f"a torn last line at byte {directory.torn_from} of {path!r} was left out")
+    if journal is not None and header is None:
+        snapshot.foreign_journal = any(journal.file.view[0 : fmt.JOURNAL_HEADER_BYTES])
     if journal is not None and header is not None:
         first = next(journal.records(fmt.JOURNAL_HEADER_BYTES, header.base_sequence), None)
         snapshot.foreign_journal = stranger and first is not None
@@ -156,7 +155,7 @@ def apply_record(snapshot: Snapshot, record: Record) -> None:
     for kind, key, entry, value in operations(record.payload):
         if kind == fmt.OP_INSERT or kind == fmt.OP_REPLACE:
             snapshot.entries[key] = entry
-            if value is not None:
+            if value:  # empty values own no place of their own
                 snapshot.inline[entry[1]] = value
         elif kind == fmt.OP_DELETE:
             snapshot.entries.pop(key, None)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hutch import format as fmt
-from hutch.errors import CorruptDirectoryError
+from hutch.errors import CorruptDirectoryError, CorruptIndexError
 from hutch.journal import operations
 from hutch.lines import Line, iterate_lines
 from hutch.rebuild import open_journal
@@ -67,12 +67,9 @@ def _committed(store: Store, values: bool) -> Iterator[tuple[bytes, bytes]]:
         untouched = not index.changed_lines
         lines, position = _read_lines(directory, position, end)
         for line in lines:
-            if store.index is index and index.word == word and index.is_current():
-                if untouched or _is_live(index, line, store.seed):
-                    yield from (
-                        _read(store, line, values and untouched) if untouched else _fetch(store, line.key, values)
-                    )
-            elif store.index is not index or _is_live(index, line, store.seed):
+            if untouched and store.index is index and index.word == word and index.is_current():
+                yield from _read(store, line, values)
+            elif _is_live(store, index, line):
                 yield from _fetch(store, line.key, values, check=store.index is not index)
             store.check_open()
 
@@ -100,12 +97,25 @@ def _read_lines(directory: DirectoryFile, start: int, end: int) -> tuple[list[Li
     return lines, start + stop + (0 if data[stop - 1 : stop] == b"\n" else 1)
 
 
-def _is_live(index: Index, line: Line, seed: int) -> bool:
-    """Whether the key still owns this very line."""
-    for _, entry in index.candidates(fmt.hash_key(line.key, seed)):
-        if entry[0] & fmt.OFFSET_MASK == line.start:
-            return True
-    return False
+def _is_live(store: Store, index: Index, line: Line) -> bool:
+    """Whether the key still owns this very line, or, in a directory that has been replaced, may be there."""
+    key_hash = fmt.hash_key(line.key, store.seed)
+    while store.index is index:
+        if not index.is_current():
+            store.refresh()
+            continue
+        word = index.word
+        try:
+            if any(entry[0] & fmt.OFFSET_MASK == line.start for _, entry in index.candidates(key_hash)):
+                return True
+            index.check_bucket(key_hash)
+        except CorruptIndexError:
+            if index.word == word and index.is_current():
+                store.distrust(index)
+            continue
+        if index.word == word and index.is_current():
+            return False  # nobody was moving entries about while we looked
+    return True
 
 
 def _read(store: Store, line: Line, values: bool) -> Iterator[tuple[bytes, bytes]]:

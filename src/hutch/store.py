@@ -13,23 +13,24 @@ import struct
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from hutch import format as fmt
-from hutch import maintenance
-from hutch.checkpoint import checkpoint
+from hutch.checkpoint import checkpoint, close_tidily
 from hutch.commit import Change, commit, commit_put, find
-from hutch.errors import CorruptEntryError, CorruptError, TransactionError
+from hutch.errors import CorruptEntryError, CorruptError, CorruptIndexError, TransactionError
 from hutch.files import FileSystem
 from hutch.handle import Handle
-from hutch.maintenance import CheckReport, Statistics
+from hutch.index import Index
 from hutch.names import Names
 from hutch.scan import changes_since, scan
 from hutch.transaction import Transaction
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Store", "close_all", "open_store"]
 
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _MIN_FREED_BLOCKS = 32 * 1024
+_MIN_DEAD_BYTES = 1024 * 1024
 _EXIT_TIMEOUT_SECONDS = 10.0
 _DURABILITIES = ("close", "commit")
 _TORN = (CorruptError, struct.error, OverflowError, MemoryError, ValueError)
@@ -39,6 +40,11 @@ _CHECKSUM_MASK = fmt.CHECKSUM_MASK
 _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 Value = bytes | bytearray | memoryview
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from hutch.reports import CheckReport, Statistics
 
 
 def open_store(
@@ -136,7 +142,7 @@ class Store(Handle):
                 key_hash = _hash64(key, self.seed)
                 entry = index.probe(key_hash)
                 if entry is None:
-                    if view[8:16] == index.word:
+                    if index.is_checked(key_hash) and view[8:16] == index.word:
                         return None
                 else:
                     line, offset, size, checksum = entry
@@ -166,10 +172,7 @@ class Store(Handle):
             index = self.index
             line, offset, size, checksum = entry
             problem = None
-            try:
-                value = b"" if line & fmt.LOST else self.heap.read(offset, size)
-            except _TORN:
-                value = b""
+            value = self.read_value(entry)
             if line & fmt.LOST or len(value) != size:
                 problem = "its bytes lie behind the end of the heap"
             elif not line & fmt.UNVERIFIED and self.verify:
@@ -181,6 +184,8 @@ class Store(Handle):
                 return value
             if not is_confirmed:
                 self.confirm()
+                if index is not None and self.index is index:
+                    self._suspect(index, key)
                 is_confirmed = True
                 continue
             path = self.heap.file.file.path
@@ -191,6 +196,27 @@ class Store(Handle):
                 offset=offset,
                 key=key,
             )
+
+    def _suspect(self, index: Index, key: bytes) -> None:
+        """Before a value is called damaged: perhaps it is the index that is."""
+        try:
+            index.check_bucket(fmt.hash_key(key, self.seed), again=True)
+        except CorruptIndexError:
+            if index.is_current():
+                self.distrust(index)
+
+    def read_value(self, entry: fmt.Entry) -> bytes:
+        """The bytes of an entry's value, unverified; fewer or none where they are lost."""
+        line, offset, size, _ = entry
+        if line & fmt.LOST:
+            return b""
+        snapshot = self.snapshot
+        if snapshot is not None and offset in snapshot.inline:
+            return snapshot.inline[offset]  # journaled, and not in the heap yet
+        try:
+            return self.heap.read(offset, size)
+        except _TORN:
+            return b""
 
     def find_entry(self, key: bytes) -> fmt.Entry | None:
         """The committed entry of `key`, or None."""
@@ -213,16 +239,18 @@ class Store(Handle):
             word = index.word
             try:
                 found = find(index, directory, key, key_hash, literal)
+                if found is None:
+                    index.check_bucket(key_hash)
             except _TORN:
                 if index.is_current() and index.word == word:
                     failures += 1
                     if failures == 2:
-                        self._distrust(index)
+                        self.distrust(index)
                 continue
             if index.is_current() and index.word == word:
                 return None if found is None else found[1]
 
-    def _distrust(self, index: object) -> None:
+    def distrust(self, index: object) -> None:
         """The index contradicts itself though nobody is writing: read directory and journal instead."""
         with self.thread_lock:
             if self.index is not index or self.index is None:
@@ -356,7 +384,7 @@ class Store(Handle):
             if self.transaction is not None:
                 self.transaction.clear()
             elif self.count():
-                maintenance.clear(self, [])
+                _maintenance().clear(self, [])
         finally:
             self.leave()
 
@@ -369,6 +397,8 @@ class Store(Handle):
     def _is_checkpoint_due(self) -> bool:
         index = self.index
         assert index is not None
+        if index.dead_bytes > _MIN_DEAD_BYTES and 2 * index.dead_bytes > index.directory_bytes:
+            return True
         return (
             index.journal_bytes > _JOURNAL_LIMIT_BYTES
             or self.freed_blocks > _MIN_FREED_BLOCKS
@@ -413,7 +443,7 @@ class Store(Handle):
                 raise TransactionError("an inner transaction was rolled back, so the outer one is, too")
             changes = transaction.to_commit()
             if transaction.cleared:
-                maintenance.clear(self, changes)
+                _maintenance().clear(self, changes)
             else:
                 self._commit(changes)
         finally:
@@ -464,7 +494,7 @@ class Store(Handle):
             if self.transaction is not None:
                 self._abandon_transaction()
             if self.writable and self.index is not None and not self.failed:
-                maintenance.close(self)
+                close_tidily(self)
         finally:
             self._release()
 
@@ -482,7 +512,7 @@ class Store(Handle):
         try:
             if self.transaction is not None:
                 raise TransactionError("reorganize() inside a transaction is not possible; end it first")
-            maintenance.reorganize(self)
+            _maintenance().reorganize(self)
         finally:
             self.leave()
 
@@ -492,7 +522,7 @@ class Store(Handle):
         Raises:
             FileExistsError: there is a database of that name.
         """
-        maintenance.backup(self, Names.of(path))
+        _maintenance().backup(self, Names.of(path))
 
     def check(self, fix: bool = False) -> CheckReport:
         """Verify every line, entry and value. O(bytes).
@@ -500,15 +530,18 @@ class Store(Handle):
         Args:
             fix: remove damaged entries, rebuild what can be rebuilt.
         """
-        return maintenance.check(self, fix=fix)
+        report: CheckReport = _maintenance().check(self, fix=fix)
+        return report
 
     def statistics(self) -> Statistics:
         """Counts and sizes. O(buckets)."""
-        return maintenance.statistics(self)
+        answer: Statistics = _maintenance().statistics(self)
+        return answer
 
     def merge_journal(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> int:
         """Apply a journal that was set aside; returns the number of its operations that were applied."""
-        return maintenance.merge_journal(self, os.path.abspath(os.fsdecode(path)))
+        applied: int = _maintenance().merge_journal(self, os.path.abspath(os.fsdecode(path)))
+        return applied
 
     # --- copying ---
 
@@ -534,7 +567,14 @@ def _reopen(path: str, flag: str, options: dict[str, object]) -> Store:
     return open_store(path, flag, **options)  # type: ignore[arg-type]
 
 
-def _close_all() -> None:
+def _maintenance() -> ModuleType:
+    """What is seldom needed, and brings dataclasses along, is imported when it is."""
+    from hutch import maintenance
+
+    return maintenance
+
+
+def close_all() -> None:
     """At exit: checkpoint what is open, without hanging on a lock; an error is printed, not swallowed."""
     problems = []
     for store in list(_open_stores):
@@ -545,12 +585,3 @@ def _close_all() -> None:
             problems.append(problem)
     if problems:
         raise problems[0]
-
-
-def _register() -> None:
-    import atexit
-
-    atexit.register(_close_all)
-
-
-_register()
