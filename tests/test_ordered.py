@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 import hutch.dbm
 from children import Child, Line
 from contract import AWKWARD_BYTES, BreakOff, broken_off
+from hutch import ordered
 from hutch.dbm import Database
+from hutch.scan import scan
 
 
 @pytest.fixture
@@ -305,6 +307,29 @@ def test_threads_read_and_write(db: Database) -> None:
         for task in tasks:
             task.result()
     assert [key for key, _ in db.range()] == [b"%03d" % number for number in range(300)]
+
+
+def test_a_key_that_is_stored_anew_while_the_keys_are_read_comes_once(
+    path: str, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(db, b"a", b"b", b"c")
+    other = hutch.dbm.open(path)
+
+    def scan_beside_a_writer(*arguments: Any, **options: Any) -> Iterator[tuple[bytes, bytes]]:
+        found = scan(*arguments, **options)
+        yield next(found)
+        del other[b"a"]
+        other[b"a"] = b"again"
+        yield from found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ordered, "scan", scan_beside_a_writer)
+        assert db.first()[0] == b"a"
+    assert [key for key, _ in db.range()] == [b"a", b"b", b"c"]
+    assert db.first() == (b"a", b"again")
+    del db[b"a"]
+    assert db.first()[0] == b"b"
+    other.close()
 
 
 def test_sortedcontainers_waits_until_it_is_needed(path: str) -> None:

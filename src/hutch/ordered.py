@@ -95,8 +95,9 @@ class SortedKeys:
                 from sortedcontainers import SortedList  # here, because most programs never need it
 
                 # Without the transaction under way, which is looked at anew each time. What is committed
-                # while this reads comes once more as a change, and does no harm.
-                keys = SortedList(key for key, _ in scan(store, None, values=False))
+                # while this reads comes once more as a change, and does no harm. A set, for a key that is
+                # deleted and stored anew meanwhile is read twice.
+                keys = SortedList({key for key, _ in scan(store, None, values=False)})
                 changes = []
             else:
                 keys = state[0]
