@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from hutch import format as fmt
-from hutch.errors import OutcomeUnknownError
+from hutch.errors import CorruptIndexError, OutcomeUnknownError
 from hutch.handle import Handle
 from hutch.index import Index, Position
 
@@ -173,14 +173,16 @@ def commit(
     if durable:
         make_durable(handle, index)
 
-    index.begin_update()
     try:
+        index.begin_update()
         _show_index(handle, index, steps)
         index.sequence = sequence
         index.journal_bytes = journal_bytes
         index.directory_bytes = directory_end
         index.heap_blocks = heap_blocks
         index.end_update()
+    except CorruptIndexError:
+        return  # committed all the same: the version word stays odd, and the next writer makes a new index
     finally:
         index.abandon_update()
     index.set_flag(fmt.PENDING_AT, False)
@@ -212,8 +214,8 @@ def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
 
 def publish_round(index: Index) -> None:
     """Let the other handles see the state that a checkpoint, or a longer directory, has changed."""
-    index.begin_update()
     try:
+        index.begin_update()
         index.store_round()
         index.end_update()
     finally:
@@ -275,8 +277,8 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
     if durable:
         make_durable(handle, index)
 
-    index.begin_update()
     try:
+        index.begin_update()
         if found is None:
             index.insert(key_hash, (line, offset, size, checksum))
             index.live_blocks += heap_blocks - start
@@ -293,9 +295,10 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
         index.directory_bytes = directory_end
         index.heap_blocks = heap_blocks
         index.end_update()
-    except BaseException:
+    except CorruptIndexError:
+        return  # see `commit`
+    finally:
         index.abandon_update()
-        raise
     view[16:17] = b"\0"
 
 
@@ -336,6 +339,7 @@ def fail(handle: Handle, index: Index, problem: OSError) -> None:
     """A sync has failed: no handle writes any more until a recovery."""
     handle.failed = True
     index.set_flag(fmt.SYNC_FAILED_AT, True)
+    index.set_flag(fmt.PENDING_AT, True)  # so that every other handle looks
     raise OutcomeUnknownError(
         f"a sync of {handle.names.base!r} failed ({problem}): whether the last write would survive a power cut is "
         "unknown, and this handle writes no more. Check the disk, close every handle, and open the database again"

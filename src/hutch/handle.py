@@ -32,6 +32,7 @@ from hutch.files import FileSystem, MappedFile
 from hutch.heap import FreeSpace, Heap, gaps
 from hutch.index import Index
 from hutch.journal import Journal, JournalHeader, operations
+from hutch.lines import parse_directory
 from hutch.locking import Locks
 from hutch.names import Names
 from hutch.rebuild import Place, open_journal, rebuild
@@ -61,7 +62,9 @@ class Handle:
         self.depth = 0  # of writer-lock holders in this handle: a transaction and the statements in it
         self.is_forked = False  # in a child that has not opened files and locks of its own yet
         self.seed = 0
+        self.odd_index: Index | None = None  # one that a writer was inside of at the last look
         self.stale_index: Index | None = None  # one whose dead writer this read-only handle may not help
+        self.stale_seen = b""
         self.disbelieved = 0  # inode of an index that was found wanting: not to be tried again
         self.index: Index | None = None
         self.snapshot: Snapshot | None = None
@@ -90,11 +93,12 @@ class Handle:
             fs.open(names.heap, writable=False).close()  # if that is missing too, it is the one to name
             fs.open(names.directory, writable=False).close()
         if flag == "c" and not fs.exists(names.heap) and fs.exists(names.directory):
-            directory_bytes = fs.status(names.directory).st_size
-            if directory_bytes:
+            raw = fs.open(names.directory, writable=False)
+            lines = parse_directory(raw.read_at(0, raw.size()), names.directory).lines
+            if lines:
                 raise CorruptHeapError(
-                    f"{names.heap!r} is missing, but {names.directory!r} lists values in it ({directory_bytes} bytes); nothing "
-                    "has been changed. Restore the heap from a backup, or open with flag 'n' to start anew",
+                    f"{names.heap!r} is missing, but {names.directory!r} lists {len(lines)} values in it; nothing has "
+                    "been changed. Restore the heap from a backup, or open with flag 'n' to start anew",
                     file=names.heap,
                 )
         self.heap = Heap(MappedFile(fs.open(names.heap, writable=self.writable, create=creates, mode=mode)))
@@ -214,7 +218,9 @@ class Handle:
                 if self._try_index():
                     return
             if not self._try_index():
+                odd = self.odd_index
                 self._load_snapshot()
+                self._watch(odd)
             return
         held = self.depth > 0 or self.exclusive
         if not held:
@@ -235,7 +241,7 @@ class Handle:
             if self.exclusive or self.locks.writer.try_lock():
                 self.depth += 1
                 try:
-                    self._catch_up()
+                    self.catch_up()
                 finally:
                     self.depth -= 1
                     if not self.exclusive:
@@ -243,7 +249,13 @@ class Handle:
             return
         self.index = None
         self._load_snapshot()
+        self._watch(index)
+
+    def _watch(self, index: Index | None) -> None:
+        """Read-only beside a dead writer: read from memory until a living one has been at the index."""
         self.stale_index = index
+        if index is not None:
+            self.stale_seen = index.file.view[8:17]
 
     def _open_directory(self) -> DirectoryFile:
         fs, names = self.file_system, self.names
@@ -256,6 +268,7 @@ class Handle:
         """Attach to the index on the disk if it provably belongs to the directory and has seen everything."""
         fs, names = self.file_system, self.names
         self.directory = directory = self._open_directory()
+        self.odd_index = None
         try:
             file = fs.open(names.index, writable=self.writable)
         except OSError as problem:
@@ -269,6 +282,7 @@ class Handle:
                 if index.load():
                     break
             else:
+                self.odd_index = index
                 return False
             if not self._is_believable(index, directory):
                 return False
@@ -323,7 +337,7 @@ class Handle:
         data = raw.read_at(0, raw.size())
         journal = open_journal(self.place, writable=False)
         snapshot = load_snapshot(data, raw.path, journal, self.heap)
-        self._mind_lost_commits(snapshot, journal)
+        self._mind_lost_commits(snapshot)
         if snapshot.foreign_journal:
             snapshot.notes.append(self._set_aside())
         for note in snapshot.notes:
@@ -331,7 +345,7 @@ class Handle:
         is_hutch = snapshot.database_id and (snapshot.entries or snapshot.must_rewrite)
         if self.writable and is_hutch and not self.failed:
             try:
-                self._rebuild(snapshot, rewrite=snapshot.must_rewrite)
+                self._rebuild(snapshot, rewrite=snapshot.must_rewrite or self._has_failed_sync())
                 return
             except OSError as problem:
                 if isinstance(problem, HutchError):
@@ -357,23 +371,23 @@ class Handle:
             return False
         return index.flag(fmt.SYNC_FAILED_AT)
 
-    def _mind_lost_commits(self, snapshot: Snapshot, journal: Journal | None) -> None:
+    def _mind_lost_commits(self, snapshot: Snapshot) -> None:
         """Say so when the journal of an unclean end is gone: that is a silent step back."""
         if snapshot.has_journal or not snapshot.database_id or snapshot.foreign_journal:
             return
+        lost = "commits since the last checkpoint may be lost" if snapshot.is_padded else ""
         try:
             index = Index(MappedFile(self.file_system.open(self.names.index, writable=False)))
             index.load_identity()
-            if not index.load() or index.flag(fmt.CLEAN_AT) or index.flag(fmt.SUPERSEDED_AT):
-                return
+            is_whole = index.load() and not index.flag(fmt.CLEAN_AT) and not index.flag(fmt.SUPERSEDED_AT)
+            if is_whole and index.identity.database_id == snapshot.database_id:
+                count = index.sequence - max(snapshot.sequence, index.base_sequence)
+                lost = f"up to {count} commits since the last checkpoint may be lost" if count > 0 else ""
         except (OSError, ValueError):
-            return
-        if index.identity.database_id == snapshot.database_id and index.sequence > max(
-            snapshot.sequence, index.base_sequence
-        ):
+            pass  # no index to ask
+        if lost:
             snapshot.notes.append(
-                f"{self.names.journal!r} is missing or of another time, after an end without close(): up to "
-                f"{index.sequence - index.base_sequence} commits since the last checkpoint may be lost"
+                f"{self.names.journal!r} is missing, empty or of another time, after an end without close(): {lost}"
             )
             snapshot.must_rewrite = True
 
@@ -428,9 +442,9 @@ class Handle:
                 continue
             # Odd for long: a writer is at work, or died. One of our own threads has the thread lock.
             with self.thread_lock:
-                if self.index is not index or self.depth:
+                if self.index is not index:
                     return
-                if not self.locks.writer.is_taken_elsewhere() and index.is_writer_inside():
+                if (self.depth or not self.locks.writer.is_taken_elsewhere()) and index.is_writer_inside():
                     self.attach()
                     return
 
@@ -443,7 +457,7 @@ class Handle:
             return
         stale = self.stale_index
         if stale is not None:
-            if stale.file.view[8:17] != stale.word + b"\1":
+            if stale.file.view[8:17] != self.stale_seen:
                 with self.thread_lock:
                     if self.stale_index is stale:
                         self.attach()
@@ -457,8 +471,11 @@ class Handle:
                 if self.index is None and not self.depth:
                     if self._try_index():
                         self.snapshot = None
-                    else:
+                        self._mind_dead_writer()
+                    elif self.odd_index is None:
                         self.disbelieved = inode
+                    elif not self.locks.writer.is_taken_elsewhere():
+                        self.attach()
 
     def confirm(self) -> None:
         """Look again under the writer lock, where nothing moves: before calling an entry damaged."""
@@ -497,10 +514,11 @@ class Handle:
             # The word and the pending flag: what reading saw meanwhile does not count, for writing needs more.
             if (
                 index is None
+                or self.failed
                 or not self.is_ready_to_write
                 or index.file.view[8:17] != (self.left_at if self.depth == 1 else index.seen)
             ):
-                self._catch_up()
+                self.catch_up()
         except BaseException:
             self.leave()
             raise
@@ -516,7 +534,8 @@ class Handle:
         finally:
             self.thread_lock.release()
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
+        """Make this handle fit to write: see what others have done, finish what a dead writer left."""
         if self.failed:
             raise OutcomeUnknownError(
                 f"a sync of {self.names.base!r} failed, so the outcome of its last write is unknown; close every "
@@ -532,7 +551,7 @@ class Handle:
             assert index is not None, "adoption makes an index or raises"
         if index.flag(fmt.SYNC_FAILED_AT):
             self.failed = True
-            self._catch_up()
+            self.catch_up()
         if index.is_writer_inside() or not index.load():
             self.attach()  # not believable: a writer died inside; rebuilt from directory and journal
             index = self.index
@@ -571,8 +590,8 @@ class Handle:
                     self._reload()
                     return
                 index.reserve(len(changes))
-                index.begin_update()
                 try:
+                    index.begin_update()
                     for kind, key, entry, _ in changes:
                         redo_in_index(index, kind, fmt.hash_key(key, self.seed), entry, self.directory, key)
                     index.sequence = record.sequence
@@ -639,8 +658,8 @@ class Handle:
         self.journal.start(
             JournalHeader(identity.generation, identity.database_id, index.sequence, index.directory_bytes, salt)
         )
-        index.begin_update()
         try:
+            index.begin_update()
             index.salt = salt
             index.base_sequence = index.sequence
             index.journal_bytes = fmt.JOURNAL_HEADER_BYTES

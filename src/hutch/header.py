@@ -8,7 +8,7 @@ lock; readers take no lock: they remember `seen` (version word and pending flag)
 from __future__ import annotations
 
 from struct import Struct
-from threading import Lock
+from threading import RLock
 from typing import NamedTuple
 
 from hutch import format as fmt
@@ -45,7 +45,7 @@ class IndexHeader:
         self.word = b""  # what readers compare: they may read while a commit is pending
         self.seen = b""  # what writers compare: the word and the pending flag, which must be 0
         # Threads of one handle share the fields below: none may load while another is inside an update.
-        self._fields_lock = Lock()
+        self._fields_lock = RLock()
         self.identity = Identity(0, 0, 0, 0, 0, 0, b"")
         self.sequence = 0
         self.journal_bytes = 0
@@ -222,9 +222,11 @@ class IndexHeader:
         self._fields_lock.release()
 
     def abandon_update(self) -> None:
-        """After an interrupt inside an update: the word stays odd, and the next writer rebuilds."""
-        if self._fields_lock.locked():
+        """In a `finally` around an update: after an interrupt inside, the word stays odd, and the next writer rebuilds."""
+        try:
             self._fields_lock.release()
+        except RuntimeError:
+            pass  # the update had ended, or not begun
 
     def store_round(self) -> None:
         """Write the state that a checkpoint changes; inside an update."""

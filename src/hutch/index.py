@@ -273,6 +273,7 @@ class Index(IndexHeader):
         stay: list[tuple[int, bytes]] = []
         move: list[tuple[int, bytes]] = []
         spare: list[int] = []
+        _check_seal(at, page)
         self._part(page, stay, move)
         if page[fmt.LINK_AT : _LINK_END] == _NO_LINK:
             self._write_page(new + (new >> _SHIFT), move, 0)
@@ -282,6 +283,7 @@ class Index(IndexHeader):
                 number = (at - _HEADER) // _BUCKET
                 if number % _STRIDE == _STRIDE - 1:
                     spare.append(number)
+                    _check_seal(at, page)
                     self._part(page, stay, move)
             self._write_chain(new, move, spare)
             self._write_chain(old, stay, spare)

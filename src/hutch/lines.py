@@ -175,10 +175,10 @@ def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None)
     torn_from: int | None = None
     has_returns = False
     while position < trusted:
-        match = hutch_at(data, position)
+        match = hutch_at(data, position, trusted)  # not a byte behind, where anything may be
         is_hutch = match is not None and (header is not None or (not lines and match.group(5) is not None))
         if not is_hutch:
-            match = plain_at(data, position)
+            match = plain_at(data, position, trusted)
         if match is None:
             raise _damage(path, data, position, "malformed directory line")
         if not is_hutch and header is not None:
@@ -212,7 +212,9 @@ def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None)
         elif trusted_bytes is None:
             raise _damage(path, data, position, "not a line of a stdlib, behind one, in a hutch directory")
         else:
-            torn_from = position if torn_from is None else torn_from
             newline = data.find(b"\n", position)
-            position = len(data) if newline < 0 else newline + 1
+            after = len(data) if newline < 0 else newline + 1
+            if torn_from is None and data[position:after].strip(b" \n"):
+                torn_from = position
+            position = after
     return Directory(header, lines, end, dead_bytes, plain_from, torn_from, has_returns)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from hutch import format as fmt
-from hutch.checkpoint import checkpoint, rewrite
 from hutch.commit import Change
 from hutch.copying import backup
 from hutch.errors import CorruptEntryError, CorruptIndexError, CorruptJournalError
@@ -78,7 +77,7 @@ def check(store: Store, *, fix: bool) -> CheckReport:
             if size and not line & fmt.LOST:
                 extents.append((offset, size, key))
     problems += _overlaps(extents, heap_path)
-    problems += _index_problems(store, len(entries), fix)
+    problems += _index_problems(store)
     return CheckReport(tuple(problems), len(entries))
 
 
@@ -93,7 +92,7 @@ def _overlaps(extents: Iterable[tuple[int, int, bytes]], path: str) -> list[Prob
     return problems
 
 
-def _index_problems(store: Store, entry_count: int, fix: bool) -> list[Problem]:
+def _index_problems(store: Store) -> list[Problem]:
     index = store.index
     if index is None:
         return []
@@ -113,10 +112,9 @@ def _index_problems(store: Store, entry_count: int, fix: bool) -> list[Problem]:
         if not message or not (held or index.is_current()):
             return []
         path = index.file.file.path
-        if fix:
-            checkpoint(store)
-            rewrite(store)
-        return [Problem(None, path, None, message, fix)]
+        if held:
+            store.distrust(index)  # the directory knows everything, so the index can always be made anew
+        return [Problem(None, path, None, message, held)]
     finally:
         if held:
             store.leave()

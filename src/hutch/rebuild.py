@@ -67,6 +67,8 @@ def rebuild(
             snapshot.database_id = file_system.random_id()
         _bring_values_in(place, snapshot, rewrite_values)
         heap.file.file.sync()
+        if not snapshot.entries:
+            _say_cleared(place, snapshot)
         new_directory = _write_directory(place, snapshot)
     directory = file_system.status(new_directory or names.directory)
     journal = open_journal(place, writable=True)
@@ -97,6 +99,22 @@ def rebuild(
         _remove_quietly(file_system, new_index)
         if isinstance(problem, HutchError):
             raise  # somebody else's file has the name: no later attempt would fare better
+
+
+def _say_cleared(place: Place, snapshot: Snapshot) -> None:
+    """An empty directory cannot say which journal it replaces: so the journal says that it ends in nothing."""
+    journal = open_journal(place, writable=True)
+    header = journal.load() if journal is not None else None
+    if journal is None or header is None:
+        return
+    position, sequence = fmt.JOURNAL_HEADER_BYTES, header.base_sequence
+    for record in journal.records(position, sequence):
+        position, sequence = record.end, record.sequence
+    payload = fmt.OPERATION.pack(fmt.OP_CLEAR, 0, 0, 0, 0, 0, 0, 0, 0)
+    journal.reserve(position + fmt.RECORD_HEADER_BYTES + len(payload))
+    journal.append(position, sequence + 1, 1, payload)
+    journal.file.file.sync()
+    snapshot.sequence = max(snapshot.sequence, sequence + 1)
 
 
 def _sync_name(place: Place) -> None:

@@ -10,6 +10,7 @@ Which journal belongs to a directory:
 | same id and generation, starts where the directory's checkpoint ended or before | redo |
 | same id, older generation, ends no later than the directory says | superseded: the directory was rewritten from it |
 | directory empty or torn at its very beginning, journal starts with an empty directory | redo |
+| directory empty, journal holds a commit that emptied it | redo from there |
 | anything else | somebody else's: set aside, never applied, never deleted |
 """
 
@@ -40,6 +41,7 @@ class Snapshot:
         is_plain: a stdlib wrote the directory.
         foreign_journal: the journal holds records of another database or time.
         notes: what was found and mended, for a warning.
+        is_padded: the last handle did not close it.
         adopted: keys of plain lines that a stdlib appended behind hutch lines.
     """
 
@@ -58,21 +60,24 @@ class Snapshot:
         self.is_plain = False
         self.notes: list[str] = []
         self.adopted: set[bytes] = set()
+        self.is_padded = False
 
     def live_blocks(self) -> int:
         return sum(fmt.block_count(entry[2]) for entry in self.entries.values() if not entry[0] & fmt.LOST)
 
 
-def _choose(data: bytes, path: str, header: JournalHeader | None) -> tuple[Directory, JournalHeader | None, bool]:
+def _choose(
+    data: bytes, path: str, journal: Journal | None, header: JournalHeader | None
+) -> tuple[Directory, JournalHeader | None, bool]:
     """(the directory, the journal's header if it is to be redone, whether the journal is a stranger's)."""
-    if header is None:
+    if journal is None or header is None:
         return parse_directory(data, path), None, False
     if not starts_plain(data):
         # The checkpoint synced so much of the directory; behind it a crash may have left anything.
         directory = parse_directory(data, path, trusted_bytes=header.directory_bytes)
         own = directory.header
-        if own is None and not header.directory_bytes:
-            return directory, header, False  # the journal began with an empty directory
+        if own is None and (not header.directory_bytes or (not data and _find_clear(journal))):
+            return directory, header, False  # the journal began with an empty directory, or made it empty
         if own is not None and own.database_id == header.database_id:
             if own.generation == header.generation and header.base_sequence <= own.sequence:
                 if len(data) >= header.directory_bytes:
@@ -100,13 +105,14 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
         CorruptDirectoryError: a line that neither form of directory allows.
     """
     header = journal.load() if journal is not None else None
-    directory, redo, stranger = _choose(data, path, header)
+    directory, redo, stranger = _choose(data, path, journal, header)
     snapshot = Snapshot(end=directory.end)
     snapshot.dead_bytes = directory.dead_bytes
     own = directory.header
     if own is not None:
         snapshot.database_id, snapshot.generation, snapshot.sequence = own[:3]
         snapshot.header_offset = own.comment_offset
+    snapshot.is_padded = own is not None and b"  " in data[directory.end :]
     snapshot.is_plain = own is None and bool(directory.lines)
     lines = directory.lines
     if redo is not None:
@@ -125,7 +131,10 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
         if redo is not None:
             snapshot.database_id, snapshot.generation = redo.database_id, redo.generation
             snapshot.sequence = redo.base_sequence
+            cleared = _find_clear(journal)  # what it has cleared away need not be whole any more
             for record in journal.records(fmt.JOURNAL_HEADER_BYTES, redo.base_sequence):
+                if record.sequence < cleared:
+                    continue
                 if heap is not None and not _values_are_whole(record, heap, redo.database_id):
                     break
                 apply_record(snapshot, record)
@@ -137,6 +146,16 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
             snapshot.entries[key] = entry
             snapshot.adopted.add(key)
     return snapshot
+
+
+def _find_clear(journal: Journal) -> int:
+    """Sequence number of the last commit that emptied the database, or 0."""
+    assert journal.header is not None
+    cleared = 0
+    for record in journal.records(fmt.JOURNAL_HEADER_BYTES, journal.header.base_sequence):
+        if len(record.payload) >= fmt.OPERATION_BYTES and record.payload[0] == fmt.OP_CLEAR:
+            cleared = record.sequence
+    return cleared
 
 
 def _values_are_whole(record: Record, heap: Heap, seed: int) -> bool:

@@ -53,25 +53,45 @@ def _committed(store: Store, values: bool) -> Iterator[tuple[bytes, bytes]]:
             yield from _fetch(store, key, values)
         return
     directory = store.directory
+    # Lines that come later do not count: a key that is deleted and stored again would come twice.
     position, end = index.first_line, index.directory_bytes
-    while True:
+    while position < end:
         store.check_open()
-        if store.index is index:
-            if not index.is_current():
-                store.refresh()
-                continue
-            end = index.directory_bytes
-        if position >= end:
-            return
+        if store.index is index and not index.is_current():
+            store.refresh()
+            continue
         word = index.word
         untouched = not index.changed_lines
         lines, position = _read_lines(directory, position, end)
-        for line in lines:
-            if untouched and store.index is index and index.word == word and index.is_current():
+        for number, line in enumerate(lines):
+            if store.index is not index:
+                yield from _rest(store, directory, lines[number:], position, end, values)
+                return
+            if untouched and index.word == word and index.is_current():
                 yield from _read(store, line, values)
             elif _is_live(store, index, line):
-                yield from _fetch(store, line.key, values, check=store.index is not index)
+                yield from _fetch(store, line.key, values)
             store.check_open()
+
+
+def _rest(
+    store: Store, directory: DirectoryFile, lines: list[Line], position: int, end: int, values: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    """Go on in a directory that has been replaced: nobody can say any more which of its lines were dead.
+
+    Of several lines of a key the last one counted, and no line of a key that came already follows.
+    """
+    keys: dict[bytes, None] = {}
+    while True:
+        for line in lines:
+            keys.pop(line.key, None)
+            keys[line.key] = None
+        if position >= end:
+            break
+        lines, position = _read_lines(directory, position, end)
+    for key in keys:
+        store.check_open()
+        yield from _fetch(store, key, values, check=True)
 
 
 def _read_lines(directory: DirectoryFile, start: int, end: int) -> tuple[list[Line], int]:
@@ -98,7 +118,7 @@ def _read_lines(directory: DirectoryFile, start: int, end: int) -> tuple[list[Li
 
 
 def _is_live(store: Store, index: Index, line: Line) -> bool:
-    """Whether the key still owns this very line, or, in a directory that has been replaced, may be there."""
+    """Whether the key still owns this very line; if the directory has been replaced meanwhile, whether it is there."""
     key_hash = fmt.hash_key(line.key, store.seed)
     while store.index is index:
         if not index.is_current():
@@ -115,7 +135,7 @@ def _is_live(store: Store, index: Index, line: Line) -> bool:
             continue
         if index.word == word and index.is_current():
             return False  # nobody was moving entries about while we looked
-    return True
+    return store.find_entry(line.key) is not None
 
 
 def _read(store: Store, line: Line, values: bool) -> Iterator[tuple[bytes, bytes]]:

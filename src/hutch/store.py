@@ -140,7 +140,10 @@ class Store(Handle):
             view = index.file.view
             if view[8:16] == index.word:
                 key_hash = _hash64(key, self.seed)
-                entry = index.probe(key_hash)
+                try:
+                    entry = index.probe(key_hash)
+                except CorruptIndexError:
+                    return self._get_slowly(key)  # which finds out whether it is damaged, or was just changing
                 if entry is None:
                     if index.is_checked(key_hash) and view[8:16] == index.word:
                         return None
@@ -208,7 +211,7 @@ class Store(Handle):
     def read_value(self, entry: fmt.Entry) -> bytes:
         """The bytes of an entry's value, unverified; fewer or none where they are lost."""
         line, offset, size, _ = entry
-        if line & fmt.LOST:
+        if line & fmt.LOST or not size:
             return b""
         snapshot = self.snapshot
         if snapshot is not None and offset in snapshot.inline:
@@ -335,7 +338,11 @@ class Store(Handle):
         try:
             transaction = self.transaction
             if transaction is None:
-                commit_put(self, key, value, durable=self.durable)
+                try:
+                    commit_put(self, key, value, durable=self.durable)
+                except CorruptIndexError:
+                    self._commit([(key, value, False)])
+                    return
                 if self._is_checkpoint_due():
                     checkpoint(self)
             else:
@@ -353,9 +360,7 @@ class Store(Handle):
             if transaction is not None:
                 return transaction.delete(key, is_committed=is_committed)
             if is_committed:
-                commit(self, ((key, None, False),), 1, durable=self.durable)
-                if self._is_checkpoint_due():
-                    checkpoint(self)
+                self._commit([(key, None, False)])
             return is_committed
         finally:
             self.leave()
@@ -389,10 +394,17 @@ class Store(Handle):
             self.leave()
 
     def _commit(self, changes: list[Change]) -> None:
-        if changes:
+        if not changes:
+            return
+        try:
             commit(self, changes, len(changes), durable=self.durable)
-            if self._is_checkpoint_due():
-                checkpoint(self)
+        except CorruptIndexError:  # before the commit point: once more, with an index made anew
+            if self.index is not None:
+                self.distrust(self.index)
+            self.catch_up()
+            commit(self, changes, len(changes), durable=self.durable)
+        if self._is_checkpoint_due():
+            checkpoint(self)
 
     def _is_checkpoint_due(self) -> bool:
         index = self.index
