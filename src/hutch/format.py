@@ -148,10 +148,12 @@ def unpack_header_comment(comment: bytes) -> tuple[int, int, int] | None:
 
 JOURNAL_MAGIC = b"hutchlog"
 JOURNAL_VERSION = 1
-JOURNAL_HEADER_BYTES = 512  # a sector of its own: it is replaced whole or not at all
-# magic, version, generation, database id, base sequence, directory bytes, salt, checksum of the foregoing
-JOURNAL_HEADER = Struct("<8sIIQQQQQ")
-assert JOURNAL_HEADER.size == 56
+# Two slots, a sector each: a round writes its header over the older one, so one is whole whatever tears.
+JOURNAL_SLOT_BYTES = 512
+JOURNAL_HEADER_BYTES = 2 * JOURNAL_SLOT_BYTES
+# magic, version, generation, database id, base sequence, directory bytes, salt, round, checksum of the foregoing
+JOURNAL_HEADER = Struct("<8sIIQQQQQQ")
+assert JOURNAL_HEADER.size == 64
 
 RECORD_MAGIC = 0x63657268  # "hrec"; not zero, for zeros must never be a record
 # magic, operation count, payload bytes, sequence; the checksum (seeded with the salt) covers them and the payload

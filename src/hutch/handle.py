@@ -31,7 +31,7 @@ from hutch.errors import (
 from hutch.files import FileSystem, MappedFile
 from hutch.heap import FreeSpace, Heap, gaps
 from hutch.index import Index
-from hutch.journal import Journal, JournalHeader, operations
+from hutch.journal import Journal, operations
 from hutch.lines import parse_directory
 from hutch.locking import Locks
 from hutch.names import Names
@@ -655,9 +655,7 @@ class Handle:
         assert self.journal is not None
         salt = self.file_system.random_id()
         identity = index.identity
-        self.journal.start(
-            JournalHeader(identity.generation, identity.database_id, index.sequence, index.directory_bytes, salt)
-        )
+        self.journal.start(identity.generation, identity.database_id, index.sequence, index.directory_bytes, salt)
         try:
             index.begin_update()
             index.salt = salt

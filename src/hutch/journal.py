@@ -27,6 +27,16 @@ class JournalHeader(NamedTuple):
     base_sequence: int
     directory_bytes: int
     salt: int
+    round: int
+
+
+def _unpack_header(head: bytes) -> JournalHeader | None:
+    if len(head) < fmt.JOURNAL_HEADER.size:
+        return None
+    magic, version, *fields, checksum = fmt.JOURNAL_HEADER.unpack(head)
+    if magic != fmt.JOURNAL_MAGIC or version != fmt.JOURNAL_VERSION or fmt.hash64(head[:-8]) != checksum:
+        return None
+    return JournalHeader(*fields)
 
 
 class Record(NamedTuple):
@@ -74,43 +84,38 @@ def operations(payload: bytes) -> Iterator[Operation]:
 class Journal:
     """NAME.log, open."""
 
-    __slots__ = ("file", "header", "salt")
+    __slots__ = ("file", "header", "is_doubtful", "salt")
 
     def __init__(self, file: MappedFile) -> None:
         self.file = file
         self.header: JournalHeader | None = None
+        self.is_doubtful = False  # a slot of the header is neither whole nor empty
         self.salt = 0
 
     def load(self) -> JournalHeader | None:
-        """Read the header; None if the journal is empty or its header is not whole."""
-        head = self.file.view[0 : fmt.JOURNAL_HEADER.size]
+        """Read the header; None if the journal is empty or has no whole one."""
         self.header = None
-        if len(head) == fmt.JOURNAL_HEADER.size:
-            magic, version, generation, database_id, base, directory_bytes, salt, checksum = fmt.JOURNAL_HEADER.unpack(
-                head
-            )
-            if magic == fmt.JOURNAL_MAGIC and version == fmt.JOURNAL_VERSION and fmt.hash64(head[:-8]) == checksum:
-                self.header = JournalHeader(generation, database_id, base, directory_bytes, salt)
-                self.salt = salt
+        self.is_doubtful = False
+        for at in (0, fmt.JOURNAL_SLOT_BYTES):
+            head = self.file.view[at : at + fmt.JOURNAL_HEADER.size]
+            header = _unpack_header(head)
+            if header is None:
+                self.is_doubtful = self.is_doubtful or any(head)
+            elif self.header is None or header.round > self.header.round:
+                self.header = header
+                self.salt = header.salt
         return self.header
 
-    def start(self, header: JournalHeader) -> None:
+    def start(self, generation: int, database_id: int, base_sequence: int, directory_bytes: int, salt: int) -> None:
         """Begin a round: from now on every older record is stale."""
         self.reserve(fmt.JOURNAL_HEADER_BYTES)
-        packed = fmt.JOURNAL_HEADER.pack(
-            fmt.JOURNAL_MAGIC,
-            fmt.JOURNAL_VERSION,
-            header.generation,
-            header.database_id,
-            header.base_sequence,
-            header.directory_bytes,
-            header.salt,
-            0,
-        )[:-8]
+        number = 1 if self.load() is None or self.header is None else self.header.round + 1
+        header = JournalHeader(generation, database_id, base_sequence, directory_bytes, salt, number)
+        packed = fmt.JOURNAL_HEADER.pack(fmt.JOURNAL_MAGIC, fmt.JOURNAL_VERSION, *header, 0)[:-8]
         packed += fmt.RECORD_CHECKSUM.pack(fmt.hash64(packed))
-        self.file.write(0, packed.ljust(fmt.JOURNAL_HEADER_BYTES, b"\0"))
+        self.file.write((number & 1) * fmt.JOURNAL_SLOT_BYTES, packed)
         self.header = header
-        self.salt = header.salt
+        self.salt = salt
 
     def reserve(self, end: int) -> None:
         """Have space up to `end`.

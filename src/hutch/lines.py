@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
 
-__all__ = ["Directory", "Header", "Line", "decode_literal", "iterate_lines", "parse_directory", "starts_plain"]
+__all__ = [
+    "Directory",
+    "Header",
+    "Line",
+    "decode_literal",
+    "iterate_lines",
+    "parse_directory",
+    "read_header",
+    "starts_plain",
+]
 
 _LITERAL = rb"('[^'\\\r\n\0]*+(?:\\[^\r\n\0][^'\\\r\n\0]*+)*+'|\"[^\"\\\r\n\0]*+(?:\\[^\r\n\0][^\"\\\r\n\0]*+)*+\")"
 _HEADER_COMMENT = rb"( hutch1 [0-9a-f ]{%d})?+" % (fmt.HEADER_COMMENT_BYTES - len(" hutch1 "))
@@ -152,6 +161,15 @@ def iterate_lines(data: bytes, start: int, end: int, path: str) -> Iterator[Line
 def starts_plain(data: bytes) -> bool:
     """Whether a stdlib wrote the first line."""
     return _pattern(_PLAIN_LINE).match(data) is not None
+
+
+def read_header(data: bytes) -> Header | None:
+    """The header comment in the first line, or None if there is no whole one."""
+    match = _pattern(_LITERAL + rb", \([ \d]{15}, [ \d]{13}\)  # .{8}( hutch1 [0-9a-f ]+)").match(data)
+    if match is None:
+        return None
+    fields = fmt.unpack_header_comment(match.group(2)[: fmt.HEADER_COMMENT_BYTES])
+    return None if fields is None else Header(*fields, match.start(2))
 
 
 def parse_directory(data: bytes, path: str, *, trusted_bytes: int | None = None) -> Directory:

@@ -18,7 +18,7 @@ from hutch.files import FileSystem, MappedFile
 from hutch.header import Identity
 from hutch.heap import Heap
 from hutch.index import Index
-from hutch.journal import Journal, JournalHeader
+from hutch.journal import Journal
 from hutch.names import Names
 from hutch.recovery import Snapshot
 
@@ -90,9 +90,7 @@ def rebuild(
         _sync_name(place)
     try:
         if journal is not None and salt:
-            journal.start(
-                JournalHeader(snapshot.generation, snapshot.database_id, snapshot.sequence, snapshot.end, salt)
-            )
+            journal.start(snapshot.generation, snapshot.database_id, snapshot.sequence, snapshot.end, salt)
             journal.file.file.sync()
         file_system.replace(new_index, names.index)
     except OSError as problem:

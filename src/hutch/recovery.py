@@ -20,7 +20,7 @@ from hutch import format as fmt
 from hutch.errors import CorruptDirectoryError
 from hutch.heap import Heap
 from hutch.journal import Journal, JournalHeader, Record, operations
-from hutch.lines import Directory, parse_directory, starts_plain
+from hutch.lines import Directory, parse_directory, read_header, starts_plain
 
 __all__ = ["Snapshot", "apply_record", "load_snapshot"]
 
@@ -72,24 +72,24 @@ def _choose(
     """(the directory, the journal's header if it is to be redone, whether the journal is a stranger's)."""
     if journal is None or header is None:
         return parse_directory(data, path), None, False
-    if not starts_plain(data):
-        # The checkpoint synced so much of the directory; behind it a crash may have left anything.
-        directory = parse_directory(data, path, trusted_bytes=header.directory_bytes)
-        own = directory.header
-        if own is None and (not header.directory_bytes or (not data and _find_clear(journal))):
-            return directory, header, False  # the journal began with an empty directory, or made it empty
-        if own is not None and own.database_id == header.database_id:
-            if own.generation == header.generation and header.base_sequence <= own.sequence:
-                if len(data) >= header.directory_bytes:
-                    return directory, header, False
-                raise CorruptDirectoryError(
-                    f"{path!r} has {len(data)} bytes, but its journal says that {header.directory_bytes} were synced; "
-                    "nothing has been changed. Restore the directory from a backup",
-                    file=path,
-                    offset=len(data),
-                )
-            if own.generation > header.generation:
-                return parse_directory(data, path), None, False  # superseded
+    own = read_header(data)
+    known = header.directory_bytes  # the checkpoint synced so much; behind it a crash may have left anything
+    if own is not None and own.database_id == header.database_id and own.generation > header.generation:
+        return parse_directory(data, path), None, False  # superseded: written anew from this very journal
+    if own is not None and known and own.database_id == header.database_id:
+        if own.generation == header.generation and header.base_sequence <= own.sequence:
+            if len(data) >= known:
+                return parse_directory(data, path, trusted_bytes=known), header, False
+            raise CorruptDirectoryError(
+                f"{path!r} has {len(data)} bytes, but its journal says that {known} were synced; nothing has been "
+                "changed. Restore the directory from a backup",
+                file=path,
+                offset=len(data),
+            )
+    elif not known and not starts_plain(data) and (own is None or own.database_id == header.database_id):
+        return parse_directory(data, path, trusted_bytes=0), header, False  # it began with an empty directory
+    elif not data and _find_clear(journal):
+        return parse_directory(data, path), header, False  # it made the directory empty
     return parse_directory(data, path), None, True
 
 
@@ -122,8 +122,10 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
         snapshot.entries[key] = entry
     if len(snapshot.entries) != len(kept) or directory.has_returns:
         snapshot.must_rewrite = True  # a key on two lines, or lines that cannot be patched in place
-    if journal is not None and header is None:
-        snapshot.foreign_journal = any(journal.file.view[0 : fmt.JOURNAL_HEADER_BYTES])
+    if journal is not None and header is None and journal.is_doubtful:
+        # Torn in the very first start of a round: then no record follows.
+        at = fmt.JOURNAL_HEADER_BYTES
+        snapshot.foreign_journal = any(journal.file.view[at : at + fmt.RECORD_HEADER_BYTES])
     if journal is not None and header is not None:
         first = next(journal.records(fmt.JOURNAL_HEADER_BYTES, header.base_sequence), None)
         snapshot.foreign_journal = stranger and first is not None
@@ -138,6 +140,9 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
                 if heap is not None and not _values_are_whole(record, heap, redo.database_id):
                     break
                 apply_record(snapshot, record)
+            if journal.is_doubtful and own is not None and snapshot.sequence < own.sequence:
+                # Not a header torn in the start of a round, whose predecessor reaches as far as the directory.
+                return _without_journal(data, path, snapshot)
     if directory.plain_from < len(lines):
         adopted = lines[directory.plain_from :]
         snapshot.notes.append(f"{len(adopted)} lines that another program appended to {path!r} were adopted")
@@ -145,6 +150,13 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
         for key, _, _, entry in adopted:
             snapshot.entries[key] = entry
             snapshot.adopted.add(key)
+    return snapshot
+
+
+def _without_journal(data: bytes, path: str, tried: Snapshot) -> Snapshot:
+    """The directory alone, beside a journal with a damaged header, which is to be set aside."""
+    snapshot = load_snapshot(data[: tried.end] + b"\n", path, None, None)
+    snapshot.foreign_journal = snapshot.must_rewrite = True
     return snapshot
 
 
