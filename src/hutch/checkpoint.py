@@ -13,11 +13,10 @@ A directory whose first line died, or that is mostly dead bytes, is rewritten wh
 from __future__ import annotations
 
 from hutch import format as fmt
-from hutch.commit import fail, publish_round
+from hutch.commit import publish_round
 from hutch.handle import Handle
 from hutch.index import Index
 from hutch.journal import Journal, operations
-from hutch.rebuild import rebuild
 from hutch.recovery import load_snapshot
 
 __all__ = ["checkpoint", "close_tidily", "rewrite"]
@@ -43,8 +42,9 @@ def checkpoint(handle: Handle, *, last: bool = False) -> None:
         dies = patches.get(0, (0, None))[1] is None and 0 in patches
         if dies or _is_mostly_dead(index):
             rewrite(handle)
+            if handle.index is None:
+                return
             index = handle.index
-            assert index is not None
         else:
             _patch(handle, index, patches, last)
             _begin_round(handle, index, last)
@@ -59,7 +59,7 @@ def _sync_data(handle: Handle, index: Index) -> None:
         handle.heap.file.file.sync()
         handle.journal.file.file.sync()
     except OSError as problem:
-        fail(handle, index, problem)
+        handle.fail(problem)
     index.set_flag(fmt.HEAP_DIRTY_AT, False)
 
 
@@ -93,7 +93,7 @@ def _patch(handle: Handle, index: Index, patches: dict[int, tuple[int, fmt.Entry
     try:
         directory.file.file.sync()
     except OSError as problem:
-        fail(handle, index, problem)
+        handle.fail(problem)
 
 
 def _begin_round(handle: Handle, index: Index, last: bool) -> None:
@@ -106,7 +106,7 @@ def _begin_round(handle: Handle, index: Index, last: bool) -> None:
         handle.start_round(index)
         handle.journal.file.file.sync()
     except OSError as problem:
-        fail(handle, index, problem)
+        handle.fail(problem)
 
 
 def rewrite(handle: Handle, *, heap_floor: int | None = None) -> None:
@@ -120,10 +120,11 @@ def rewrite(handle: Handle, *, heap_floor: int | None = None) -> None:
     if handle.is_pinned():
         floor = old.heap_blocks
     checkpoints = old.checkpoints + 1
-    rebuild(handle.place, snapshot, rewrite=True, heap_floor=floor)
+    handle.rebuild(snapshot, rewrite=True, heap_floor=floor)
     handle.attach()
     index = handle.index
-    assert index is not None
+    if index is None:
+        return  # no space for an index: the directory is complete, and is read from memory
     handle.prepare_to_write(index)
     index.checkpoints = checkpoints
     publish_round(index)
@@ -138,6 +139,8 @@ def close_tidily(handle: Handle) -> None:
     wrote = handle.is_ready_to_write
     if not wrote and not handle.exclusive and not handle.locks.presence.try_lock():
         return  # others are there: the last one tidies up
+    if not wrote and not handle.file_system.exists(handle.names.directory):
+        return  # somebody has removed the database, and nothing of ours is lost with it
     handle.enter()
     try:
         is_last = handle.exclusive or handle.locks.presence.try_lock()
@@ -176,4 +179,4 @@ def _finish(handle: Handle, index: Index) -> None:
         index.file.file.sync()
         index.mark_clean()
     except OSError as problem:
-        fail(handle, index, problem)
+        handle.fail(problem)

@@ -19,14 +19,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from hutch import format as fmt
-from hutch.errors import CorruptIndexError, OutcomeUnknownError
 from hutch.handle import Handle
 from hutch.index import Index, Position
+from hutch.journal import Journal
 
 if TYPE_CHECKING:
     from hutch.directory import DirectoryFile
 
-__all__ = ["Change", "commit", "commit_put", "fail", "find", "make_durable", "publish_round"]
+__all__ = ["Change", "commit", "commit_put", "find", "make_durable", "publish_round"]
 
 _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
 _MAX_RECORD_BYTES = 1 << 62
@@ -151,11 +151,8 @@ def commit(
         directory_end = end
         if lines:
             directory_end = line_at - 1
-            grown = directory.reserve(directory_end + 1)
-            if grown or header:
+            if end and directory.reserve(directory_end + 1):
                 index.directory_file_bytes = len(directory.file.view)
-                if header:
-                    index.header_offset = directory.header_offset = header_offset
                 publish_round(index)
     except BaseException:
         if free is not None:
@@ -164,12 +161,17 @@ def commit(
         raise
 
     index.set_flag(fmt.PENDING_AT, True)
-    if lines:
+    if lines and end:
         directory.write_lines(end, b"\n".join(lines))
+    elif lines:
+        directory.write_first(b"\n".join(lines))
+        index.directory_file_bytes = len(directory.file.view)
+        index.header_offset = directory.header_offset = header_offset
+        publish_round(index)
     if large_values:
         index.set_flag(fmt.HEAP_DIRTY_AT, True)
     sequence = index.sequence + 1
-    journal_bytes = journal.append(index.journal_bytes, sequence, len(steps), record)
+    journal_bytes = _append(handle, journal, index.journal_bytes, sequence, len(steps), record)
     if durable:
         make_durable(handle, index)
 
@@ -181,11 +183,23 @@ def commit(
         index.directory_bytes = directory_end
         index.heap_blocks = heap_blocks
         index.end_update()
-    except CorruptIndexError:
-        return  # committed all the same: the version word stays odd, and the next writer makes a new index
+        index.set_flag(fmt.PENDING_AT, False)
+    except Exception:
+        pass  # committed all the same: `pending` or an odd version word tells the next writer to finish
     finally:
         index.abandon_update()
-    index.set_flag(fmt.PENDING_AT, False)
+
+
+def _append(handle: Handle, journal: Journal, position: int, sequence: int, count: int, payload: bytes) -> int:
+    """THE COMMIT POINT. What fails here is cut off durably before its blocks are used again."""
+    try:
+        return journal.append(position, sequence, count, payload)
+    except Exception:
+        try:
+            journal.cut(position)
+        except OSError as problem:
+            handle.fail(problem)
+        raise
 
 
 def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
@@ -209,7 +223,13 @@ def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
             index.live_blocks += (entry[2] + 511) >> 9
         else:
             index.remove(position)
-            index.dead_bytes += directory_line_bytes(handle.directory, entry[0])
+            line = entry[0] & fmt.OFFSET_MASK
+            # The last line goes on into the padding: that is not dead.
+            line_bytes = min(directory_line_bytes(handle.directory, line), index.directory_bytes + 1 - line)
+            index.dead_bytes += line_bytes
+            if line == index.first_line:
+                index.first_line += line_bytes  # whoever takes from the front need not step over the dead
+                index.store_round()
 
 
 def publish_round(index: Index) -> None:
@@ -273,7 +293,7 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
     if text:
         directory.file.view[end:directory_end] = text
     sequence = index.sequence + 1
-    journal_bytes = journal.append(position, sequence, 1, payload)
+    journal_bytes = _append(handle, journal, position, sequence, 1, payload)
     if durable:
         make_durable(handle, index)
 
@@ -295,11 +315,11 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
         index.directory_bytes = directory_end
         index.heap_blocks = heap_blocks
         index.end_update()
-    except CorruptIndexError:
-        return  # see `commit`
+        view[16:17] = b"\0"
+    except Exception:
+        pass  # see `commit`
     finally:
         index.abandon_update()
-    view[16:17] = b"\0"
 
 
 def _locate(index: Index, key_hash: int, line: int) -> Position:
@@ -310,10 +330,16 @@ def _locate(index: Index, key_hash: int, line: int) -> Position:
 
 
 def directory_line_bytes(directory: DirectoryFile, line: int) -> int:
-    """Bytes that a line leaves dead when its key goes (an estimate: the literal's length is not stored)."""
-    span = directory.read_span(line & fmt.OFFSET_MASK, (line & fmt.OFFSET_MASK) + 512)
-    newline = span.find(b"\n")
-    return (newline if newline >= 0 else len(span)) + 1
+    """Bytes of a line with its newline: what is dead when its key goes."""
+    size = 256
+    while True:
+        span = directory.read_span(line, line + size)
+        newline = span.find(b"\n")
+        if newline >= 0:
+            return newline + 1
+        if len(span) < size:
+            return len(span)
+        size *= 4
 
 
 def make_durable(handle: Handle, index: Index) -> None:
@@ -332,15 +358,4 @@ def make_durable(handle: Handle, index: Index) -> None:
             index.set_flag(fmt.FOLDER_SYNCED_AT, True)
         handle.journal.file.file.sync()
     except OSError as problem:
-        fail(handle, index, problem)
-
-
-def fail(handle: Handle, index: Index, problem: OSError) -> None:
-    """A sync has failed: no handle writes any more until a recovery."""
-    handle.failed = True
-    index.set_flag(fmt.SYNC_FAILED_AT, True)
-    index.set_flag(fmt.PENDING_AT, True)  # so that every other handle looks
-    raise OutcomeUnknownError(
-        f"a sync of {handle.names.base!r} failed ({problem}): whether the last write would survive a power cut is "
-        "unknown, and this handle writes no more. Check the disk, close every handle, and open the database again"
-    ) from problem
+        handle.fail(problem)

@@ -120,6 +120,21 @@ class DirectoryFile:
         """Put `text` (lines joined by newlines) behind `end`, into padding that is there."""
         self.file.write(end, b"\n" + text if end else text)
 
+    def write_first(self, text: bytes) -> None:
+        """Put the first lines into an empty file, with their padding, in one write.
+
+        Raises:
+            OSError: no space; the file is empty again.
+        """
+        raw = self.file.file
+        try:
+            raw.write_at(0, text + b" " * _GROWTH_BYTES + b"\n")
+        except OSError:
+            raw.truncate(0)
+            raise
+        self.file.warm()
+        self.file.refresh()
+
     def blank(self, start: int) -> None:
         """Turn everything behind `start` back into padding."""
         size = len(self.file.view)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 import time
 import warnings
 import weakref
+from typing import NoReturn
 
 from hutch import format as fmt
 from hutch.directory import DirectoryFile
@@ -43,6 +45,7 @@ __all__ = ["Handle"]
 _SPINS = 100
 _PAUSE_SECONDS = 0.0005
 _MIN_FREE_BLOCKS = 64
+_WATCHED = slice(fmt.WORD_START, fmt.HEAP_DIRTY_AT + 1)
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _open_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 
@@ -62,13 +65,14 @@ class Handle:
         self.depth = 0  # of writer-lock holders in this handle: a transaction and the statements in it
         self.is_forked = False  # in a child that has not opened files and locks of its own yet
         self.seed = 0
-        self.odd_index: Index | None = None  # one that a writer was inside of at the last look
-        self.stale_index: Index | None = None  # one whose dead writer this read-only handle may not help
-        self.stale_seen = b""
-        self.disbelieved = 0  # inode of an index that was found wanting: not to be tried again
         self.index: Index | None = None
         self.snapshot: Snapshot | None = None
         self.journal: Journal | None = None
+        self.rejected: Index | None = None  # the index that `_try_index` has looked at last, and not believed
+        # While reading from memory: the index that was rejected (kept open, so that no other gets its inode) and
+        # what its header said then. It is tried again when either changes.
+        self.watched: Index | None = None
+        self.watched_header = b""
         self.is_ready_to_write = False
         self.left_at = b""  # version word and pending flag when this handle last gave the writer lock back
         self.directory: DirectoryFile
@@ -184,7 +188,7 @@ class Handle:
         fs, names = self.file_system, self.names
         snapshot = Snapshot()
         is_alone = self.exclusive or self.locks.presence.try_lock()
-        rebuild(self.place, snapshot, rewrite=True, heap_floor=0 if is_alone else self.heap_file_blocks())
+        self.rebuild(snapshot, rewrite=True, heap_floor=0 if is_alone else self.heap_file_blocks())
         if is_alone:
             self.heap.file.view = b""  # type: ignore[assignment]
             self.heap.file.file.truncate(0)
@@ -205,7 +209,7 @@ class Handle:
 
     def attach(self) -> None:
         """Believe the index on the disk, or mend it, or fall back to memory."""
-        self.index = self.snapshot = self.journal = self.stale_index = None
+        self.index = self.snapshot = self.journal = self.watched = None
         self.is_ready_to_write = False
         self.heap.free = None
         if self._try_index():
@@ -218,16 +222,19 @@ class Handle:
                 if self._try_index():
                     return
             if not self._try_index():
-                odd = self.odd_index
+                rejected = self.rejected
                 self._load_snapshot()
-                self._watch(odd)
+                self._watch(rejected)
             return
         held = self.depth > 0 or self.exclusive
         if not held:
             self.locks.acquire_writer(self.timeout_seconds)
         try:
             if not self._try_index():
+                rejected = self.rejected
                 self._load_snapshot()
+                if self.index is None:
+                    self._watch(rejected)
         finally:
             if not held:
                 self.locks.release_writer()
@@ -252,10 +259,10 @@ class Handle:
         self._watch(index)
 
     def _watch(self, index: Index | None) -> None:
-        """Read-only beside a dead writer: read from memory until a living one has been at the index."""
-        self.stale_index = index
+        """Read from memory until somebody has been at this index, or has put another in its place."""
+        self.watched = index
         if index is not None:
-            self.stale_seen = index.file.view[8:17]
+            self.watched_header = index.file.view[_WATCHED]
 
     def _open_directory(self) -> DirectoryFile:
         fs, names = self.file_system, self.names
@@ -268,7 +275,7 @@ class Handle:
         """Attach to the index on the disk if it provably belongs to the directory and has seen everything."""
         fs, names = self.file_system, self.names
         self.directory = directory = self._open_directory()
-        self.odd_index = None
+        self.rejected = None
         try:
             file = fs.open(names.index, writable=self.writable)
         except OSError as problem:
@@ -276,13 +283,12 @@ class Handle:
                 raise
             return False  # missing, or not ours to read: it is only a cache
         try:
-            index = Index(MappedFile(file))
+            index = self.rejected = Index(MappedFile(file))
             index.load_identity()
             for _ in range(_SPINS):
                 if index.load():
                     break
             else:
-                self.odd_index = index
                 return False
             if not self._is_believable(index, directory):
                 return False
@@ -290,7 +296,7 @@ class Handle:
             if isinstance(problem, OSError) and problem.errno in _NO_RESOURCES:
                 raise
             return False
-        self.index = index
+        self.index, self.rejected = index, None
         self.seed = directory.database_id
         return True
 
@@ -359,9 +365,17 @@ class Handle:
         floor = 0
         if self.is_pinned() or (was_plain and not snapshot.entries):
             floor = self.heap_file_blocks()
-        rebuild(self.place, snapshot, rewrite=rewrite, rewrite_values=self._has_failed_sync(), heap_floor=floor)
+        self.rebuild(snapshot, rewrite=rewrite, rewrite_values=self._has_failed_sync(), heap_floor=floor)
         if not self._try_index():
             raise CorruptIndexError(f"{self.names.index!r} was written anew and does not verify; check the disk")
+
+    def rebuild(self, snapshot: Snapshot, *, rewrite: bool, rewrite_values: bool = False, heap_floor: int = 0) -> None:
+        """`rebuild.rebuild` for this handle, which writes no more after a failed sync in it."""
+        try:
+            rebuild(self.place, snapshot, rewrite=rewrite, rewrite_values=rewrite_values, heap_floor=heap_floor)
+        except OutcomeUnknownError:
+            self.failed = True
+            raise
 
     def _has_failed_sync(self) -> bool:
         try:
@@ -455,27 +469,25 @@ class Handle:
                 if self.index is None and self.snapshot is None:
                     self.attach()
             return
-        stale = self.stale_index
-        if stale is not None:
-            if stale.file.view[8:17] != self.stale_seen:
-                with self.thread_lock:
-                    if self.stale_index is stale:
-                        self.attach()
-            return
         try:
-            inode = self.file_system.status(self.names.index).st_ino
+            status = self.file_system.status(self.names.index)
         except OSError:
             return
-        if inode != self.disbelieved and not self.depth:
-            with self.thread_lock:
-                if self.index is None and not self.depth:
-                    if self._try_index():
-                        self.snapshot = None
-                        self._mind_dead_writer()
-                    elif self.odd_index is None:
-                        self.disbelieved = inode
-                    elif not self.locks.writer.is_taken_elsewhere():
-                        self.attach()
+        watched = self.watched
+        if watched is not None and watched.file.view[_WATCHED] == self.watched_header:
+            own = watched.file.file.status()
+            if (own.st_dev, own.st_ino) == (status.st_dev, status.st_ino):
+                return
+        if self.depth:
+            return
+        with self.thread_lock:
+            if self.index is not None or self.depth:
+                return
+            if self._try_index():
+                self.snapshot = None
+                self._mind_dead_writer()
+            elif not self.locks.writer.is_taken_elsewhere():
+                self.attach()  # its writer died: what it committed is in directory and journal
 
     def confirm(self) -> None:
         """Look again under the writer lock, where nothing moves: before calling an entry damaged."""
@@ -525,6 +537,8 @@ class Handle:
 
     def leave(self) -> None:
         """Undo one `enter`."""
+        if self.depth == 1 and sys.exception() is not None:
+            self._settle()
         self.depth -= 1
         try:
             if not self.depth:
@@ -533,6 +547,15 @@ class Handle:
                     self.locks.release_writer()
         finally:
             self.thread_lock.release()
+
+    def _settle(self) -> None:
+        """A statement has failed: if it had passed its commit point, let the readers see that it has."""
+        index = self.index
+        try:
+            if index is not None and not self.failed and (index.flag(fmt.PENDING_AT) or index.is_writer_inside()):
+                self.catch_up()
+        except BaseException:  # the statement's own problem is the one to raise; the next writer tries again
+            pass
 
     def catch_up(self) -> None:
         """Make this handle fit to write: see what others have done, finish what a dead writer left."""
@@ -561,6 +584,9 @@ class Handle:
         elif self.is_ready_to_write:
             self.heap.free = None  # others have allocated since, and may have begun a new round
             self.freed.clear()
+            for file in (self.directory.file, self.heap.file):
+                if len(file.view) != file.file.size():
+                    file.refresh()
             if self.journal is None or self.journal.salt != index.salt:
                 self.is_ready_to_write = False
         self.directory.header_offset = index.header_offset
@@ -637,14 +663,22 @@ class Handle:
                 directory_inode=self.directory.file.file.status().st_ino,
             )
             index.store_identity(identity)
-            index.file.file.sync()
+            try:
+                index.file.file.sync()
+            except OSError as problem:
+                self.fail(problem)
         if self._journal_of(index) is None:
             self.journal = open_journal(self.place, writable=True, create=True)
             assert self.journal is not None
-            self.start_round(index)
-            # Recovery needs this header to tell what a crash has left behind the directory's known end.
-            self.journal.file.file.sync()
-            self.file_system.sync_folder(self.names.journal)
+            try:
+                self.file_system.sync_folder(self.names.journal)
+                self.start_round(index)
+                # Recovery needs this header to tell what a crash has left behind the directory's known end.
+                self.journal.file.file.sync()
+            except OSError as problem:
+                if problem.errno == errno.ENOSPC:
+                    raise
+                self.fail(problem)
             index.set_flag(fmt.FOLDER_SYNCED_AT, True)
         self.is_ready_to_write = True
         if index.sequence == index.base_sequence:
@@ -692,6 +726,17 @@ class Handle:
     def is_pinned(self) -> bool:
         """Whether somebody may be looking at values that no entry owns any more."""
         return self.pins > 0 or self.locks.pin.is_taken_elsewhere()
+
+    def fail(self, problem: OSError) -> NoReturn:
+        """A sync has failed: no handle writes any more until a recovery."""
+        self.failed = True
+        if self.index is not None:
+            self.index.set_flag(fmt.SYNC_FAILED_AT, True)
+            self.index.set_flag(fmt.PENDING_AT, True)  # so that every other handle looks
+        raise OutcomeUnknownError(
+            f"a sync of {self.names.base!r} failed ({problem}): whether the last write would survive a power cut is "
+            "unknown, and this handle writes no more. Check the disk, close every handle, and open the database again"
+        ) from problem
 
     # --- closing, forking ---
 

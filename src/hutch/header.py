@@ -159,7 +159,7 @@ class IndexHeader:
 
     def is_writer_inside(self) -> bool:
         """Whether the version word is odd."""
-        return bool(self.file.view[fmt.WORD_START : fmt.WORD_START + 1][0] & 1)
+        return any(byte & 1 for byte in self.file.view[fmt.WORD_START : fmt.WORD_START + 1])
 
     def flag(self, position: int) -> bool:
         return self.file.view[position : position + 1] == b"\1"

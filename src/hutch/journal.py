@@ -135,6 +135,12 @@ class Journal:
         self.file.write(position, record)
         return position + len(record)
 
+    def cut(self, position: int) -> None:
+        """Make sure that what was written at `position` never counts, now and after a power cut."""
+        end = min(position + fmt.RECORD_HEADER_BYTES, len(self.file.view))
+        self.file.write(position, bytes(end - position))
+        self.file.file.sync()
+
     def records(self, position: int, sequence: int) -> Iterator[Record]:
         """Valid records from `position` on, the first of which must be number ``sequence + 1``."""
         size = self.file.file.size()

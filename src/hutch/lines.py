@@ -31,7 +31,7 @@ _LITERAL = rb"('[^'\\\r\n\0]*+(?:\\[^\r\n\0][^'\\\r\n\0]*+)*+'|\"[^\"\\\r\n\0]*+
 _HEADER_COMMENT = rb"( hutch1 [0-9a-f ]{%d})?+" % (fmt.HEADER_COMMENT_BYTES - len(" hutch1 "))
 _HUTCH_LINE = (
     _LITERAL
-    + rb", \( {0,14}+(\d{1,15}), {1,13}+(\d{1,13})\)  # ([0-9a-f!-]{8})"
+    + rb", \(([ \d]{15}), ([ \d]{13})\)  # ([0-9a-f!-]{8})"
     + _HEADER_COMMENT
     + rb"((?:#[^\r\n\0]*)?+) *+(\r?\n|\Z)"
 )
@@ -124,6 +124,10 @@ def _hutch_line(match: re.Match[bytes]) -> Line:
     literal, offset, size, checksum = match.group(1, 2, 3, 4)
     start = match.start()
     line, number = start, 0
+    try:
+        extent = int(offset), int(size)
+    except ValueError:  # a patch that a crash has torn: if the journal does not know better, the value is lost
+        line, extent = line | fmt.LOST, (0, 0)
     if checksum == b"--------":
         line |= fmt.UNVERIFIED
     else:
@@ -131,7 +135,7 @@ def _hutch_line(match: re.Match[bytes]) -> Line:
             number = int(checksum, 16)
         except ValueError:  # "!!!!!!!!", or a patch that a crash has torn
             line |= fmt.LOST
-    return Line(decode_literal(literal), start, len(literal), (line, int(offset), int(size), number))
+    return Line(decode_literal(literal), start, len(literal), (line, *extent, number))
 
 
 def _plain_line(match: re.Match[bytes]) -> Line:

@@ -12,7 +12,6 @@ from hutch.errors import CorruptEntryError, CorruptIndexError, CorruptJournalErr
 from hutch.files import MappedFile
 from hutch.journal import Journal, operations
 from hutch.packing import reorganize
-from hutch.rebuild import rebuild
 from hutch.recovery import Snapshot
 from hutch.reports import CheckReport, Problem, Statistics
 from hutch.scan import collect
@@ -54,7 +53,7 @@ def clear(store: Store, changes: list[Change]) -> None:
     if extents:
         store.heap.reserve(position)
         store.heap.write(extents)
-    rebuild(store.place, snapshot, rewrite=True, heap_floor=floor)
+    store.rebuild(snapshot, rewrite=True, heap_floor=floor)
     store.freed.clear()
     store.index = None  # the next statement attaches to the new one
 

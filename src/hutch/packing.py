@@ -28,11 +28,14 @@ def reorganize(store: Store) -> None:
     """Pack heap and directory. Inside `enter`; others read meanwhile, and write afterwards. O(bytes moved)."""
     checkpoint(store)
     if not store.is_pinned():
-        while _pack_round(store):
+        while store.index is not None and _pack_round(store):
             checkpoint(store)
+    if store.index is None:
+        return  # no space for an index: nothing is lost, and nothing more can be moved
     rewrite(store, heap_floor=0)
     index = store.index
-    assert index is not None
+    if index is None:
+        return
     store.heap.free = None
     if store.exclusive or store.locks.presence.try_lock():
         heap_bytes = index.heap_blocks * fmt.BLOCK_BYTES

@@ -66,18 +66,30 @@ def rebuild(
         if not snapshot.database_id:
             snapshot.database_id = file_system.random_id()
         _bring_values_in(place, snapshot, rewrite_values)
-        heap.file.file.sync()
-        if not snapshot.entries:
-            _say_cleared(place, snapshot)
+        try:
+            heap.file.file.sync()
+        except OSError as problem:
+            raise OutcomeUnknownError(
+                f"a sync of {names.heap!r} failed ({problem}): check the disk, close every handle, and open the database "
+                "again"
+            ) from problem
         new_directory = _write_directory(place, snapshot)
     directory = file_system.status(new_directory or names.directory)
     journal = open_journal(place, writable=True)
     salt = file_system.random_id() if journal is not None and journal.file.file.size() else 0
     new_index = None
     try:
+        cleared = _Clearing(place, snapshot) if rewrite and not snapshot.entries else None
         new_index = _write_index(place, snapshot, directory, salt, heap_floor)
+        if cleared is not None:
+            cleared.say()
         if new_directory is not None:
-            file_system.replace(new_directory, names.directory)
+            try:
+                file_system.replace(new_directory, names.directory)
+            except BaseException:
+                if cleared is not None:
+                    cleared.unsay()
+                raise
     except BaseException:
         for temporary in (new_directory, new_index):
             if temporary is not None:
@@ -86,8 +98,9 @@ def rebuild(
     # The new directory is in force. Whatever fails from here on, the old index must not be believed, and no
     # statement has failed: the next handle that attaches makes a new index.
     supersede(place)
-    if new_directory is not None:
-        _sync_name(place)
+    # Also when this rebuild wrote no directory: a process that died may have renamed one and not synced it, and
+    # a journal that starts from it must not be safer than the directory is.
+    _sync_name(place)
     try:
         if journal is not None and salt:
             journal.start(snapshot.generation, snapshot.database_id, snapshot.sequence, snapshot.end, salt)
@@ -99,20 +112,40 @@ def rebuild(
             raise  # somebody else's file has the name: no later attempt would fare better
 
 
-def _say_cleared(place: Place, snapshot: Snapshot) -> None:
+class _Clearing:
     """An empty directory cannot say which journal it replaces: so the journal says that it ends in nothing."""
-    journal = open_journal(place, writable=True)
-    header = journal.load() if journal is not None else None
-    if journal is None or header is None:
-        return
-    position, sequence = fmt.JOURNAL_HEADER_BYTES, header.base_sequence
-    for record in journal.records(position, sequence):
-        position, sequence = record.end, record.sequence
-    payload = fmt.OPERATION.pack(fmt.OP_CLEAR, 0, 0, 0, 0, 0, 0, 0, 0)
-    journal.reserve(position + fmt.RECORD_HEADER_BYTES + len(payload))
-    journal.append(position, sequence + 1, 1, payload)
-    journal.file.file.sync()
-    snapshot.sequence = max(snapshot.sequence, sequence + 1)
+
+    def __init__(self, place: Place, snapshot: Snapshot) -> None:
+        """Find the end of the journal, and give the commit that empties the database its number."""
+        self.place = place
+        journal = open_journal(place, writable=True)
+        header = journal.load() if journal is not None else None
+        self.journal = journal if header is not None else None
+        if journal is None or header is None:
+            return
+        self.position, sequence = fmt.JOURNAL_HEADER_BYTES, header.base_sequence
+        for record in journal.records(self.position, sequence):
+            self.position, sequence = record.end, record.sequence
+        self.sequence = sequence + 1
+        snapshot.sequence = max(snapshot.sequence, self.sequence)
+        journal.reserve(self.position + fmt.RECORD_HEADER_BYTES + fmt.OPERATION_BYTES)
+
+    def say(self) -> None:
+        """Commit it. Should the rename never come, the next writer finds `pending` and does it again."""
+        if self.journal is not None:
+            _flag_index(self.place, fmt.PENDING_AT)
+            payload = fmt.OPERATION.pack(fmt.OP_CLEAR, 0, 0, 0, 0, 0, 0, 0, 0)
+            try:
+                self.journal.append(self.position, self.sequence, 1, payload)
+                self.journal.file.file.sync()
+            except BaseException:
+                self.unsay()
+                raise
+
+    def unsay(self) -> None:
+        """Cut it off again, durably."""
+        if self.journal is not None:
+            self.journal.cut(self.position)
 
 
 def _sync_name(place: Place) -> None:
@@ -268,14 +301,21 @@ def _write_index(place: Place, snapshot: Snapshot, directory: os.stat_result, sa
 
 def supersede(place: Place) -> None:
     """Tell the handles that have the present index mapped that it no longer counts."""
+    _flag_index(place, fmt.SUPERSEDED_AT, fmt.PENDING_AT)
+
+
+def _flag_index(place: Place, *flags: int) -> None:
+    """Set flags in the index that is in force, if there is one, and make everybody look."""
     file_system, names, _ = place
     try:
-        old = MappedFile(file_system.open(names.index, writable=True), hot=True)
-    except OSError:
-        return
-    index = Index(old)
-    if len(old.view) >= fmt.INDEX_HEADER_BYTES:
-        index.set_flag(fmt.SUPERSEDED_AT, True)
-        word = int.from_bytes(old.view[fmt.WORD_START : fmt.WORD_END], "little")
-        old.view[fmt.WORD_START : fmt.WORD_END] = fmt.WORD.pack((word + 2) & 0xFFFF_FFFF_FFFF_FFFE)
-    old.close()
+        index = Index(MappedFile(file_system.open(names.index, writable=True), hot=True))
+        index.load_identity()
+    except (OSError, ValueError):
+        return  # none, or a stranger's file, which is not ours to write to
+    for flag in flags:
+        index.set_flag(flag, True)
+    view = index.file.view
+    if fmt.SUPERSEDED_AT in flags:
+        word = int.from_bytes(view[fmt.WORD_START : fmt.WORD_END], "little")
+        view[fmt.WORD_START : fmt.WORD_END] = fmt.WORD.pack((word + 2) & 0xFFFF_FFFF_FFFF_FFFE)
+    index.file.close()

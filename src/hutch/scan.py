@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["changes_since", "collect", "scan"]
 
+_FIRST_SPAN_BYTES = 2 * 1024
 _SPAN_BYTES = 64 * 1024
 
 
@@ -55,6 +56,7 @@ def _committed(store: Store, values: bool) -> Iterator[tuple[bytes, bytes]]:
     directory = store.directory
     # Lines that come later do not count: a key that is deleted and stored again would come twice.
     position, end = index.first_line, index.directory_bytes
+    size = _FIRST_SPAN_BYTES  # whoever wants one key should not parse a thousand
     while position < end:
         store.check_open()
         if store.index is index and not index.is_current():
@@ -62,7 +64,8 @@ def _committed(store: Store, values: bool) -> Iterator[tuple[bytes, bytes]]:
             continue
         word = index.word
         untouched = not index.changed_lines
-        lines, position = _read_lines(directory, position, end)
+        lines, position = _read_lines(directory, position, end, size)
+        size = min(2 * size, _SPAN_BYTES)
         for number, line in enumerate(lines):
             if store.index is not index:
                 yield from _rest(store, directory, lines[number:], position, end, values)
@@ -94,9 +97,8 @@ def _rest(
         yield from _fetch(store, key, values, check=True)
 
 
-def _read_lines(directory: DirectoryFile, start: int, end: int) -> tuple[list[Line], int]:
+def _read_lines(directory: DirectoryFile, start: int, end: int, size: int = _SPAN_BYTES) -> tuple[list[Line], int]:
     """Whole lines from `start` on, and where the next ones start."""
-    size = _SPAN_BYTES
     while True:
         data = directory.read_span(start, min(start + size, end))
         if start + size >= end:
@@ -217,11 +219,14 @@ def changes_since(store: Store, sequence: int) -> list[tuple[bytes, bool]] | Non
     if journal is None or header is None or header.salt != salt:
         return None
     changes: list[tuple[bytes, bool]] = []
-    reached = index.base_sequence
-    for record in journal.records(fmt.JOURNAL_HEADER_BYTES, index.base_sequence):
+    position, reached = fmt.JOURNAL_HEADER_BYTES, index.base_sequence
+    if store.walked[0] == salt and store.walked[1] <= sequence:
+        _, reached, position = store.walked
+    for record in journal.records(position, reached):
         if record.sequence > last:
             break
         reached = record.sequence
+        store.walked = (salt, reached, record.end)
         if record.sequence > sequence:
             for kind, key, _, _ in operations(record.payload):
                 if kind == fmt.OP_CLEAR:

@@ -108,6 +108,7 @@ class Store(Handle):
         self.durable = durable
         self.verify = verify
         self.transaction: Transaction | None = None
+        self.walked = (0, 0, 0)  # how far `changes_since` has read: salt, sequence, offset in the journal
 
     @property
     def path(self) -> str:
@@ -253,15 +254,15 @@ class Store(Handle):
             if index.is_current() and index.word == word:
                 return None if found is None else found[1]
 
-    def distrust(self, index: object) -> None:
+    def distrust(self, index: Index) -> None:
         """The index contradicts itself though nobody is writing: read directory and journal instead."""
         with self.thread_lock:
             if self.index is not index or self.index is None:
                 return
             if not self.writable:
-                self.disbelieved = self.index.file.file.status().st_ino
                 self.index = None
                 self._load_snapshot()
+                self._watch(index)
                 return
             if not self.depth and not self.exclusive:
                 self.locks.acquire_writer(self.timeout_seconds)
@@ -505,6 +506,8 @@ class Store(Handle):
         try:
             if self.transaction is not None:
                 self._abandon_transaction()
+            if self.writable and self.index is None:
+                self.refresh()  # a child of ours, say, may have written and died
             if self.writable and self.index is not None and not self.failed:
                 close_tidily(self)
         finally:
