@@ -38,9 +38,10 @@ def checkpoint(handle: Handle, *, last: bool = False) -> None:
     assert index is not None and handle.journal is not None
     if index.sequence != index.base_sequence:
         _sync_data(handle, index)
-        patches = _collect_patches(handle.journal, index) if index.changed_lines else {}
-        dies = patches.get(0, (0, None))[1] is None and 0 in patches
-        if dies or _is_mostly_dead(index):
+        # The first line carries the header: when its key goes, the directory is written anew.
+        dies = index.first_line > 0 or _is_mostly_dead(index)
+        patches = _collect_patches(handle.journal, index) if index.changed_lines and not dies else {}
+        if dies or patches.get(0, (0, index))[1] is None:
             rewrite(handle)
             if handle.index is None:
                 return

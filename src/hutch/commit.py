@@ -26,10 +26,17 @@ from hutch.journal import Journal
 if TYPE_CHECKING:
     from hutch.directory import DirectoryFile
 
-__all__ = ["Change", "commit", "commit_put", "find", "make_durable", "publish_round"]
+__all__ = ["Change", "commit", "commit_delete", "commit_put", "find", "make_durable", "publish_round"]
 
 _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
-_MAX_RECORD_BYTES = 1 << 62
+# Bound here, for the unrolled commits of one key.
+_hash64 = fmt.hash64
+_pack_operation = fmt.OPERATION.pack
+_pack_record = fmt.RECORD_HEADER.pack
+_OPERATION_BYTES = fmt.OPERATION_BYTES
+_RECORD_HEADER_BYTES = fmt.RECORD_HEADER_BYTES
+_RECORD_MAGIC = fmt.RECORD_MAGIC
+_CHECKSUM_AT = fmt.RECORD_HEADER.size
 
 # A key, its new value (None: delete it), and whether the key is to move to the end if it exists.
 Change = tuple[bytes, "bytes | memoryview | None", bool]
@@ -195,11 +202,15 @@ def _append(handle: Handle, journal: Journal, position: int, sequence: int, coun
     try:
         return journal.append(position, sequence, count, payload)
     except Exception:
-        try:
-            journal.cut(position)
-        except OSError as problem:
-            handle.fail(problem)
+        _cut(handle, journal, position)
         raise
+
+
+def _cut(handle: Handle, journal: Journal, position: int) -> None:
+    try:
+        journal.cut(position)
+    except OSError as problem:
+        handle.fail(problem)
 
 
 def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
@@ -213,23 +224,32 @@ def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
         if not in_place:  # an insertion may have moved it
             position = _locate(index, key_hash, entry[0])
         assert position is not None
-        index.live_blocks -= old_blocks
+        if kind == _DELETE:
+            _show_deleted(handle, index, position, entry[0] & fmt.OFFSET_MASK, old_offset, old_blocks)
+            continue
+        index.live_blocks += ((entry[2] + 511) >> 9) - old_blocks
         index.changed_lines += 1
         if old_blocks:
             handle.freed_blocks += old_blocks
             handle.freed.append((old_offset >> 9, old_blocks))
-        if kind == _REPLACE:
-            index.replace(position, key_hash, entry)
-            index.live_blocks += (entry[2] + 511) >> 9
-        else:
-            index.remove(position)
-            line = entry[0] & fmt.OFFSET_MASK
-            # The last line goes on into the padding: that is not dead.
-            line_bytes = min(directory_line_bytes(handle.directory, line), index.directory_bytes + 1 - line)
-            index.dead_bytes += line_bytes
-            if line == index.first_line:
-                index.first_line += line_bytes  # whoever takes from the front need not step over the dead
-                index.store_round()
+        index.replace(position, key_hash, entry)
+
+
+def _show_deleted(
+    handle: Handle, index: Index, position: Position, line: int, old_offset: int, old_blocks: int
+) -> None:
+    index.remove(position)
+    index.live_blocks -= old_blocks
+    index.changed_lines += 1
+    if old_blocks:
+        handle.freed_blocks += old_blocks
+        handle.freed.append((old_offset >> 9, old_blocks))
+    # The last line goes on into the padding: that is not dead.
+    line_bytes = min(directory_line_bytes(handle.directory, line), index.directory_bytes + 1 - line)
+    index.dead_bytes += line_bytes
+    if line == index.first_line:
+        index.first_line += line_bytes  # whoever takes from the front need not step over the dead
+        index.store_round()
 
 
 def publish_round(index: Index) -> None:
@@ -252,11 +272,12 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
     if free is not None or not 0 < size <= fmt.INLINE_LIMIT_BYTES or not end:
         commit(handle, ((key, value, False),), 1, durable=durable)
         return
-    key_hash = fmt.hash_key(key, handle.seed)
+    key_hash = _hash64(key, handle.seed)
     literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
     found = index.locate(key_hash)
     if found is None:
-        index.check_bucket(key_hash)
+        if not index.is_checked(key_hash):
+            index.check_bucket(key_hash)
     else:
         line = found[2] & fmt.OFFSET_MASK
         if directory.file.view[line : line + len(literal)] != literal:
@@ -265,7 +286,7 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
     start = index.heap_blocks
     heap_blocks = start + ((size + 511) >> 9)
     offset = start << 9
-    checksum = fmt.hash64(value, key_hash) & fmt.CHECKSUM_MASK
+    checksum = _hash64(value, key_hash) & 0xFFFFFFFF
     text = b""
     directory_end = end
     if found is None:
@@ -279,11 +300,14 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
             publish_round(index)
     else:
         kind = _REPLACE
-    head = fmt.OPERATION.pack(kind, 1, 0, len(key), line, offset, size, checksum, 0)
-    payload = b"".join((head, key, value))
+    sequence = index.sequence + 1
+    operation = _pack_operation(kind, 1, 0, len(key), line, offset, size, checksum, 0)
+    record_bytes = _OPERATION_BYTES + len(key) + size
+    body = b"".join((_pack_record(_RECORD_MAGIC, 1, record_bytes, sequence), operation, key, value))
     position = index.journal_bytes
-    if position + fmt.RECORD_HEADER_BYTES + len(payload) > len(journal.file.view):
-        journal.reserve(position + fmt.RECORD_HEADER_BYTES + len(payload))
+    journal_bytes = position + _RECORD_HEADER_BYTES + record_bytes
+    if journal_bytes > len(journal.file.view):
+        journal.reserve(journal_bytes)
     if heap_blocks << 9 > len(heap.file.view):
         heap.reserve(heap_blocks)
     heap.file.view[offset : offset + size] = value
@@ -292,8 +316,13 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
     view[16:17] = b"\1"  # pending
     if text:
         directory.file.view[end:directory_end] = text
-    sequence = index.sequence + 1
-    journal_bytes = _append(handle, journal, position, sequence, 1, payload)
+    try:
+        journal.file.view[position:journal_bytes] = (
+            body[:_CHECKSUM_AT] + _hash64(body, journal.salt).to_bytes(8, "little") + body[_CHECKSUM_AT:]
+        )
+    except Exception:
+        _cut(handle, journal, position)
+        raise
     if durable:
         make_durable(handle, index)
 
@@ -320,6 +349,41 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
         pass  # see `commit`
     finally:
         index.abandon_update()
+
+
+def commit_delete(handle: Handle, key: bytes, *, durable: bool) -> bool:
+    """`commit` of one deletion, unrolled likewise; False if there is no such key. O(1)."""
+    index, directory, journal = handle.index, handle.directory, handle.journal
+    assert index is not None and journal is not None
+    key_hash = _hash64(key, handle.seed)
+    found = find(index, directory, key, key_hash, fmt.key_literal(key))
+    if found is None:
+        index.check_bucket(key_hash)
+        return False
+    place, entry = found
+    flagged, offset, size, _ = entry
+    line = flagged & fmt.OFFSET_MASK
+    sequence = index.sequence + 1
+    payload = _pack_operation(_DELETE, 0, 0, len(key), line, 0, 0, 0, 0) + key
+    position = index.journal_bytes
+    journal.reserve(position + _RECORD_HEADER_BYTES + len(payload))
+    index.set_flag(fmt.PENDING_AT, True)
+    journal_bytes = _append(handle, journal, position, sequence, 1, payload)
+    if durable:
+        make_durable(handle, index)
+    try:
+        index.begin_update()
+        old_blocks = 0 if flagged & fmt.LOST else (size + 511) >> 9
+        _show_deleted(handle, index, place, line, offset, old_blocks)
+        index.sequence = sequence
+        index.journal_bytes = journal_bytes
+        index.end_update()
+        index.set_flag(fmt.PENDING_AT, False)
+    except Exception:
+        pass  # see `commit`
+    finally:
+        index.abandon_update()
+    return True
 
 
 def _locate(index: Index, key_hash: int, line: int) -> Position:

@@ -149,7 +149,8 @@ class Index(IndexHeader):
         needed = self.table_bytes(self.bucket_count + insertions + 2 * _STRIDE)
         have = len(self.file.view)
         if have < needed:
-            step = min(max(have >> 3, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
+            # A new mapping starts without pages, so it had better be a rare one.
+            step = min(max(have >> 2, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
             self.file.grow(max(needed, have + step))
         pages = (len(self.file.view) - _HEADER) // _BUCKET
         self._room_for_buckets = pages // _STRIDE * (_STRIDE - 1) - 2 * _STRIDE

@@ -23,11 +23,15 @@ import fcntl
 import os
 import stat
 import struct
-import threading
 import time
-from typing import Protocol
+from functools import partial
+from threading import get_ident
+from typing import TYPE_CHECKING, Protocol
 
 from hutch.errors import DeadlockError, LockTimeout, UnsupportedFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["FlockRange", "Locks", "OfdRange", "RangeLock", "open_locks"]
 
@@ -49,21 +53,23 @@ class RangeLock(Protocol):
 
     def try_lock(self, *, shared: bool = False) -> bool: ...
     def wait(self, *, shared: bool = False) -> None: ...
-    def unlock(self) -> None: ...
+    @property
+    def unlock(self) -> Callable[[], object]: ...
     def is_taken_elsewhere(self) -> bool: ...
 
 
 class OfdRange:
     """One byte of a file under open file description locks."""
 
-    __slots__ = ("_exclusive", "_fd", "_shared", "_unlock")
+    __slots__ = ("_exclusive", "_fd", "_shared", "unlock")
 
     def __init__(self, fd: int, number: int) -> None:
         offset = _FIRST_LOCK_OFFSET + number
         self._fd = fd
         self._exclusive = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
         self._shared = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, offset, 1, 0)
-        self._unlock = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, offset, 1, 0)
+        unlock = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, offset, 1, 0)
+        self.unlock = partial(fcntl.fcntl, fd, fcntl.F_OFD_SETLK, unlock)
 
     def try_lock(self, *, shared: bool = False) -> bool:
         try:
@@ -76,9 +82,6 @@ class OfdRange:
 
     def wait(self, *, shared: bool = False) -> None:
         fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW, self._shared if shared else self._exclusive)
-
-    def unlock(self) -> None:
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, self._unlock)
 
     def is_taken_elsewhere(self) -> bool:
         """Whether another handle holds it, shared or exclusive. Takes nothing."""
@@ -137,6 +140,9 @@ class Locks:
         self.writer, self.presence, self.pin = ranges
         self.identity = identity
         self._path = path
+        # Bound once: every statement that writes calls both.
+        self._try_writer = self.writer.try_lock
+        self._unlock_writer = self.writer.unlock
 
     def acquire_writer(self, timeout_seconds: float | None) -> None:
         """Take the writer lock.
@@ -145,18 +151,18 @@ class Locks:
             LockTimeout: not free within `timeout_seconds` (None waits as long as it takes).
             DeadlockError: this thread holds it through another handle.
         """
-        if not self.writer.try_lock():
-            if _holders.get(self.identity) == threading.get_ident():
+        if not self._try_writer():
+            if _holders.get(self.identity) == get_ident():
                 raise DeadlockError(
                     f"{self._path!r} is being written through another handle of this thread: "
                     "end that transaction, or use its handle"
                 )
             self._wait(self.writer, False, timeout_seconds, "written by another process or thread")
-        _holders[self.identity] = threading.get_ident()
+        _holders[self.identity] = get_ident()
 
     def release_writer(self) -> None:
         _holders.pop(self.identity, None)
-        self.writer.unlock()
+        self._unlock_writer()
 
     def acquire_presence(self, *, exclusive: bool, timeout_seconds: float | None) -> None:
         """Announce this handle, alone (`exclusive`) or beside others.

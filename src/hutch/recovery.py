@@ -25,6 +25,9 @@ from hutch.lines import Directory, parse_directory, read_header, starts_plain
 __all__ = ["Snapshot", "apply_record", "load_snapshot"]
 
 
+_CLEAR = bytes((fmt.OP_CLEAR,))
+
+
 class Snapshot:
     """A database in memory: everything but the values.
 
@@ -133,10 +136,10 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
         if redo is not None:
             snapshot.database_id, snapshot.generation = redo.database_id, redo.generation
             snapshot.sequence = redo.base_sequence
-            cleared = _find_clear(journal)  # what it has cleared away need not be whole any more
-            for record in journal.records(fmt.JOURNAL_HEADER_BYTES, redo.base_sequence):
-                if record.sequence < cleared:
-                    continue
+            records = list(journal.records(fmt.JOURNAL_HEADER_BYTES, redo.base_sequence))
+            # What has been cleared away need not be whole any more.
+            cleared = max((number for number, record in enumerate(records) if _clears(record)), default=0)
+            for record in records[cleared:]:
                 if heap is not None and not _values_are_whole(record, heap, redo.database_id):
                     break
                 apply_record(snapshot, record)
@@ -165,9 +168,13 @@ def _find_clear(journal: Journal) -> int:
     assert journal.header is not None
     cleared = 0
     for record in journal.records(fmt.JOURNAL_HEADER_BYTES, journal.header.base_sequence):
-        if len(record.payload) >= fmt.OPERATION_BYTES and record.payload[0] == fmt.OP_CLEAR:
+        if _clears(record):
             cleared = record.sequence
     return cleared
+
+
+def _clears(record: Record) -> bool:
+    return record.payload[:1] == _CLEAR
 
 
 def _values_are_whole(record: Record, heap: Heap, seed: int) -> bool:

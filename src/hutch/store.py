@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from hutch import format as fmt
 from hutch.checkpoint import checkpoint, close_tidily
-from hutch.commit import Change, commit, commit_put, find
+from hutch.commit import Change, commit, commit_delete, commit_put, find
 from hutch.errors import CorruptEntryError, CorruptError, CorruptIndexError, TransactionError
 from hutch.files import FileSystem
 from hutch.handle import Handle
@@ -30,7 +30,7 @@ __all__ = ["Store", "close_all", "open_store"]
 
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _MIN_FREED_BLOCKS = 32 * 1024
-_MIN_DEAD_BYTES = 1024 * 1024
+_MIN_DEAD_BYTES = 16 * 1024 * 1024
 _EXIT_TIMEOUT_SECONDS = 10.0
 _DURABILITIES = ("close", "commit")
 _TORN = (CorruptError, struct.error, OverflowError, MemoryError, ValueError)
@@ -357,12 +357,17 @@ class Store(Handle):
         self.enter()
         try:
             transaction = self.transaction
-            is_committed = (transaction is None or not transaction.cleared) and self.find_entry(key) is not None
             if transaction is not None:
+                is_committed = not transaction.cleared and self.find_entry(key) is not None
                 return transaction.delete(key, is_committed=is_committed)
-            if is_committed:
-                self._commit([(key, None, False)])
-            return is_committed
+            try:
+                found = commit_delete(self, key, durable=self.durable)
+            except CorruptIndexError:
+                self._renew_index()
+                found = commit_delete(self, key, durable=self.durable)
+            if found and self._is_checkpoint_due():
+                checkpoint(self)
+            return found
         finally:
             self.leave()
 
@@ -399,18 +404,21 @@ class Store(Handle):
             return
         try:
             commit(self, changes, len(changes), durable=self.durable)
-        except CorruptIndexError:  # before the commit point: once more, with an index made anew
-            if self.index is not None:
-                self.distrust(self.index)
-            self.catch_up()
+        except CorruptIndexError:  # before the commit point: once more
+            self._renew_index()
             commit(self, changes, len(changes), durable=self.durable)
         if self._is_checkpoint_due():
             checkpoint(self)
 
+    def _renew_index(self) -> None:
+        if self.index is not None:
+            self.distrust(self.index)
+        self.catch_up()
+
     def _is_checkpoint_due(self) -> bool:
         index = self.index
         assert index is not None
-        if index.dead_bytes > _MIN_DEAD_BYTES and 2 * index.dead_bytes > index.directory_bytes:
+        if index.dead_bytes > _MIN_DEAD_BYTES and 5 * index.dead_bytes > 4 * index.directory_bytes:
             return True
         return (
             index.journal_bytes > _JOURNAL_LIMIT_BYTES
