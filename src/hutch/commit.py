@@ -16,13 +16,14 @@ version word, tells the next holder of the lock to finish.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
 
 from hutch import format as fmt
 from hutch.handle import Handle
 from hutch.index import Index, Position
 from hutch.journal import Journal
+from hutch.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hutch.directory import DirectoryFile
 
@@ -130,7 +131,11 @@ def commit(
             offset = start << 9
             checksum = fmt.checksum_of(value, key_hash)
             entry = (line, offset, size, checksum)
-            if blocks:
+            indexed = entry
+            if blocks and size <= fmt.INLINE_LIMIT_BYTES and fmt.has_room_for_key(size, key):
+                values.append((offset, b"".join((value, key))))
+                indexed = (line | fmt.KEYED, offset, size, checksum)
+            elif blocks:
                 values.append((offset, value))
             if position is None:
                 if not line:
@@ -142,7 +147,7 @@ def commit(
                 kind = _INSERT
             else:
                 kind = _REPLACE
-            steps.append(_Step(kind, key_hash, position, entry, old_blocks, old_offset))
+            steps.append(_Step(kind, key_hash, position, indexed, old_blocks, old_offset))
             if size <= fmt.INLINE_LIMIT_BYTES:
                 payload += (fmt.OPERATION.pack(kind, 1, 0, len(key), line, offset, size, checksum, 0), key, value)
             else:
@@ -310,7 +315,12 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
         journal.reserve(journal_bytes)
     if heap_blocks << 9 > len(heap.file.view):
         heap.reserve(heap_blocks)
-    heap.file.view[offset : offset + size] = value
+    flagged = line
+    if 0 < -size & 511 >= len(key):  # has_room_for_key
+        flagged |= fmt.KEYED
+        heap.file.view[offset : offset + size + len(key)] = b"".join((value, key))
+    else:
+        heap.file.view[offset : offset + size] = value
 
     view = index.file.view
     view[16:17] = b"\1"  # pending
@@ -329,12 +339,12 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
     try:
         index.begin_update()
         if found is None:
-            index.insert(key_hash, (line, offset, size, checksum))
+            index.insert(key_hash, (flagged, offset, size, checksum))
             index.live_blocks += heap_blocks - start
         else:
             at, slot, old_line, old_offset, old_size, _ = found
             old_blocks = 0 if old_line & fmt.LOST else (old_size + 511) >> 9
-            index.replace((at, slot), key_hash, (line, offset, size, checksum))
+            index.replace((at, slot), key_hash, (flagged, offset, size, checksum))
             index.live_blocks += heap_blocks - start - old_blocks
             index.changed_lines += 1
             handle.freed_blocks += old_blocks

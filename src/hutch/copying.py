@@ -10,7 +10,6 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from hutch import format as fmt
 from hutch.directory import write_directory
@@ -19,6 +18,7 @@ from hutch.files import File
 from hutch.names import Names
 from hutch.scan import collect
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hutch.store import Store
 

@@ -18,7 +18,6 @@ same database open. ``python -m hutch.dbm FILE...`` prints which module opens ea
 from __future__ import annotations
 
 from collections.abc import MutableMapping, ValuesView
-from typing import TYPE_CHECKING, overload
 
 from hutch.blocks import Slot, Transaction
 from hutch.encoding import encode_key, encode_value
@@ -27,10 +26,11 @@ from hutch.ordered import OrderedAccess
 from hutch.store import open_store
 from hutch.whichdb import whichdb
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
-    from typing import Any, Literal, Self, TypeVar
+    from typing import Any, Literal, Self, TypeVar, overload
 
     from _typeshed import SupportsKeysAndGetItem
 
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
     Default = TypeVar("Default")
     AnyKey = TypeVar("AnyKey", str, bytes)
+else:
+
+    def overload(function: object) -> object:
+        return function
+
 
 __all__ = ["Database", "error", "open", "whichdb"]
 

@@ -15,11 +15,16 @@ import errno
 import mmap
 import os
 import stat
-from collections.abc import Callable
-from typing import Any, Protocol
 
 from hutch.errors import UnsupportedFileError
 from hutch.locking import Locks, open_locks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+else:
+    Protocol = object
 
 __all__ = ["File", "FileSystem", "MappedFile", "View"]
 

@@ -18,6 +18,7 @@ from xxhash import xxh3_64_intdigest as hash64
 __all__ = [
     "BLOCK_BYTES",
     "INLINE_LIMIT_BYTES",
+    "KEYED",
     "LOST",
     "OFFSET_MASK",
     "UNVERIFIED",
@@ -45,6 +46,11 @@ def block_count(size_bytes: int) -> int:
     return (size_bytes + BLOCK_MASK) >> BLOCK_SHIFT
 
 
+def has_room_for_key(size_bytes: int, key: bytes) -> bool:
+    """Whether the last block of a value has room for its key."""
+    return 0 < -size_bytes & BLOCK_MASK >= len(key)
+
+
 def hash_key(key: bytes, seed: int) -> int:
     """The 64-bit hash of a key under a database's seed (its id)."""
     return hash64(key, seed)
@@ -61,6 +67,9 @@ def checksum_of(value: bytes | memoryview, key_hash: int) -> int:
 
 OFFSET_MASK = (1 << 56) - 1
 UNVERIFIED = 1 << 62  # adopted from the stdlib: there is no checksum yet
+# The key's bytes follow the value in the unused rest of its last block: a lookup need not go to the directory.
+# Only in the index; whoever makes an index anew leaves it out.
+KEYED = 1 << 60
 LOST = 1 << 61  # its extent reaches past the end of the heap; only the key is left
 
 Entry = tuple[int, int, int, int]

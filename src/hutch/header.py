@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from struct import Struct
 from threading import RLock
-from typing import NamedTuple
 
 from hutch import format as fmt
 from hutch.errors import CorruptIndexError
 from hutch.files import MappedFile
+from hutch.records import NamedTuple
 
 __all__ = ["Identity", "IndexHeader"]
 
@@ -196,7 +196,7 @@ class IndexHeader:
         """Make the version word odd: readers wait. `end_update` or `abandon_update` must follow."""
         self._fields_lock.acquire()
         odd = int.from_bytes(self.word, "little") + 1 & _WORD_MASK
-        self.file.view[fmt.WORD_START : fmt.WORD_END] = odd.to_bytes(8, "little")
+        self.file.view[8:16] = odd.to_bytes(8, "little")
 
     def end_update(self) -> None:
         """Publish the state, make the version word even again: readers look anew."""
@@ -222,7 +222,7 @@ class IndexHeader:
         self._fields_lock.release()
 
     def abandon_update(self) -> None:
-        """In a `finally` around an update: after an interrupt inside, the word stays odd, and the next writer rebuilds."""
+        """In a `finally` around an update: if it was interrupted, the word stays odd, and the next writer rebuilds."""
         try:
             self._fields_lock.release()
         except RuntimeError:

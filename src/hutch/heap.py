@@ -7,11 +7,11 @@ the unit of allocation; offsets and sizes are bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from hutch import format as fmt
 from hutch.files import MappedFile
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sortedcontainers import SortedList
 

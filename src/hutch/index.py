@@ -27,6 +27,7 @@ _SLOT_BYTES = fmt.SLOT_BYTES
 _SHIFT = fmt.OVERFLOW_SHIFT
 _STRIDE = fmt.OVERFLOW_STRIDE
 _LOW = fmt.HASH_LOW_MASK
+_LINK_AT = fmt.LINK_AT
 _LINK_END = fmt.LINK_AT + fmt.LINK.size
 _SEAL_AT = fmt.SEAL_AT
 _hash64 = fmt.hash64
@@ -65,24 +66,9 @@ class Index(IndexHeader):
                 return at, slot, *entry
         return None
 
-    def probe(self, key_hash: int) -> fmt.Entry | None:
-        """The first entry whose hash agrees, in the common case the one that is looked for."""
-        bucket = key_hash & self.high_mask
-        if bucket >= self.bucket_count:
-            bucket &= self.low_mask
-        at = _HEADER + (bucket + (bucket >> _SHIFT)) * _BUCKET
-        page = self.file.view[at : at + _BUCKET]
-        tag = key_hash >> 56 or 255
-        slot = page.find(tag, 0, _SLOTS)
-        while slot >= 0:
-            low, checksum, line, offset, size = _unpack_slot(page, _SLOTS_AT + slot * _SLOT_BYTES)
-            if low == key_hash & _LOW:
-                return line, offset, size, checksum
-            slot = page.find(tag, slot + 1, _SLOTS)
-        if page[fmt.LINK_AT : _LINK_END] != _NO_LINK:
-            for _, entry in self.candidates(key_hash):
-                return entry
-        return None
+    def is_miss(self, bucket: int, page: bytes) -> bool:
+        """Whether a first page without the tag settles it: no page follows, and its seal has been seen intact."""
+        return page[_LINK_AT:_LINK_END] == _NO_LINK and bucket < len(self._checked) and self._checked[bucket] == 1
 
     def candidates(self, key_hash: int) -> Iterator[tuple[Position, fmt.Entry]]:
         """Every entry whose hash agrees.

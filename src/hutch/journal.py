@@ -8,10 +8,10 @@ that grew before its bytes arrived, and torn tails all end the scan.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from hutch import format as fmt
 from hutch.files import MappedFile
+from hutch.records import NamedTuple
 
 __all__ = ["Journal", "JournalHeader", "Operation", "Record", "operations", "pack_operation"]
 

@@ -7,11 +7,12 @@ A strict regular expression, never eval or literal_eval: a directory can be anyb
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, NamedTuple
 
 from hutch import format as fmt
 from hutch.errors import CorruptDirectoryError
+from hutch.records import NamedTuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterator

@@ -26,12 +26,15 @@ import struct
 import time
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Protocol
 
 from hutch.errors import DeadlockError, LockTimeout, UnsupportedFileError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
+else:
+    Protocol = object
 
 __all__ = ["FlockRange", "Locks", "OfdRange", "RangeLock", "open_locks"]
 

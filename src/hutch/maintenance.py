@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from hutch import format as fmt
 from hutch.commit import Change
@@ -16,6 +15,7 @@ from hutch.recovery import Snapshot
 from hutch.reports import CheckReport, Problem, Statistics
 from hutch.scan import collect
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hutch.store import Store
 

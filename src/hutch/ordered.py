@@ -10,12 +10,12 @@ import os
 import threading
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from hutch.encoding import encode_key
 from hutch.errors import ClosedError
 from hutch.scan import scan
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -7,12 +7,11 @@ first gap is too narrow for that to be few rounds, the values behind it go to th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from hutch import format as fmt
 from hutch.checkpoint import checkpoint, rewrite
 from hutch.commit import Change, commit
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hutch.store import Store
 

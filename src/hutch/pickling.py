@@ -5,7 +5,10 @@ A codec has its place here: `encode` and `decode` are all that the rest of a she
 
 from __future__ import annotations
 
-import pickle
+try:  # `pickle` brings `re` along; its two functions are these
+    from _pickle import dumps, loads
+except ImportError:
+    from pickle import dumps, loads
 
 from hutch.errors import HutchError
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     Deserializer: TypeAlias = Callable[[bytes], Any]
 
 __all__ = ["Pickling", "ShelveError", "UnreadableValueError"]
+
+
+_DEFAULT_PROTOCOL = dumps(None)[1]  # a pickle starts with its protocol
 
 
 class ShelveError(Exception):
@@ -65,10 +71,10 @@ class Pickling:
             ShelveError: of serializer and deserializer only one is given.
         """
         check_pair(serializer, deserializer)
-        self._protocol = pickle.DEFAULT_PROTOCOL if protocol is None else protocol
+        self._protocol = _DEFAULT_PROTOCOL if protocol is None else protocol
         self.keyencoding = keyencoding
-        self.serializer = serializer or pickle.dumps
-        self.deserializer = deserializer or pickle.loads
+        self.serializer = serializer or dumps
+        self.deserializer = deserializer or loads
 
     def _encode(self, key: str, value: Any) -> Any:
         return self.serializer(value, self._protocol)

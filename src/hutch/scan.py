@@ -8,7 +8,6 @@ disturb it: the old file lives on until its last reader is done.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from hutch import format as fmt
 from hutch.errors import CorruptDirectoryError, CorruptIndexError
@@ -16,6 +15,7 @@ from hutch.journal import operations
 from hutch.lines import Line, iterate_lines
 from hutch.rebuild import open_journal
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hutch.directory import DirectoryFile
     from hutch.index import Index

@@ -13,7 +13,6 @@ import struct
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from hutch import format as fmt
 from hutch.checkpoint import checkpoint, close_tidily
@@ -36,11 +35,16 @@ _DURABILITIES = ("close", "commit")
 _TORN = (CorruptError, struct.error, OverflowError, MemoryError, ValueError)
 
 _hash64 = fmt.hash64
-_CHECKSUM_MASK = fmt.CHECKSUM_MASK
+_unpack_slot = fmt.SLOT.unpack_from
+_HEADER_BYTES = fmt.INDEX_HEADER_BYTES
+# `get` has these as numbers.
+assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK, fmt.KEYED) == (8, 16, 0xFFFFFFFF, 1 << 60)
+assert (fmt.BUCKET_BYTES, fmt.BUCKET_SLOTS, fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.OVERFLOW_SHIFT) == (512, 15, 16, 32, 3)
 _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 Value = bytes | bytearray | memoryview
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -140,21 +144,30 @@ class Store(Handle):
         if index is not None and self.transaction is None:
             view = index.file.view
             if view[8:16] == index.word:
+                # `Index.probe`, unrolled: a call costs as much as all that it does.
                 key_hash = _hash64(key, self.seed)
-                try:
-                    entry = index.probe(key_hash)
-                except CorruptIndexError:
-                    return self._get_slowly(key)  # which finds out whether it is damaged, or was just changing
-                if entry is None:
-                    if index.is_checked(key_hash) and view[8:16] == index.word:
-                        return None
-                else:
-                    line, offset, size, checksum = entry
+                bucket = key_hash & index.high_mask
+                if bucket >= index.bucket_count:
+                    bucket &= index.low_mask
+                at = _HEADER_BYTES + (bucket + (bucket >> 3)) * 512
+                page = view[at : at + 512]
+                slot = page.find(key_hash >> 56 or 255, 0, 15)
+                if slot >= 0:
+                    _, checksum, line, offset, size = _unpack_slot(page, 16 + 32 * slot)
+                    if line >> 60 == 1:  # KEYED
+                        end = offset + size
+                        heap = self.heap.file.view
+                        if heap[end : end + len(key)] == key:
+                            value = heap[offset:end]
+                            if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
+                                return value
                     literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
                     if self.directory.file.view[line : line + len(literal)] == literal:
                         value = self.heap.file.view[offset : offset + size]
-                        if _hash64(value, key_hash) & _CHECKSUM_MASK == checksum:
+                        if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
                             return value
+                elif index.is_miss(bucket, page) and view[8:16] == index.word:
+                    return None
         return self._get_slowly(key)
 
     def _get_slowly(self, key: bytes) -> bytes | None:
@@ -179,9 +192,12 @@ class Store(Handle):
             value = self.read_value(entry)
             if line & fmt.LOST or len(value) != size:
                 problem = "its bytes lie behind the end of the heap"
-            elif not line & fmt.UNVERIFIED and self.verify:
-                if fmt.checksum_of(value, fmt.hash_key(key, self.seed)) != checksum:
-                    problem = "its bytes do not match their checksum"
+            elif (
+                self.verify
+                and not line & fmt.UNVERIFIED
+                and fmt.checksum_of(value, fmt.hash_key(key, self.seed)) != checksum
+            ):
+                problem = "its bytes do not match their checksum"
             if index is not None and not index.is_current():
                 continue
             if problem is None:
@@ -194,8 +210,8 @@ class Store(Handle):
                 continue
             path = self.heap.file.file.path
             raise CorruptEntryError(
-                f"the value of {key!r} in {path!r}, {size} bytes at offset {offset}, is damaged: {problem}. Every other "
-                "entry stays readable; check() lists the damaged ones, check(fix=True) removes them",
+                f"the value of {key!r} in {path!r}, {size} bytes at offset {offset}, is damaged: {problem}. Every "
+                "other entry stays readable; check() lists the damaged ones, check(fix=True) removes them",
                 file=path,
                 offset=offset,
                 key=key,
@@ -420,10 +436,8 @@ class Store(Handle):
         assert index is not None
         if index.dead_bytes > _MIN_DEAD_BYTES and 5 * index.dead_bytes > 4 * index.directory_bytes:
             return True
-        return (
-            index.journal_bytes > _JOURNAL_LIMIT_BYTES
-            or self.freed_blocks > _MIN_FREED_BLOCKS
-            and self.freed_blocks > index.heap_blocks
+        return index.journal_bytes > _JOURNAL_LIMIT_BYTES or (
+            self.freed_blocks > _MIN_FREED_BLOCKS and self.freed_blocks > index.heap_blocks
         )
 
     # --- transactions ---
@@ -604,7 +618,7 @@ def close_all() -> None:
         store.timeout_seconds = _EXIT_TIMEOUT_SECONDS
         try:
             store.close()
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001  # the other databases are to be closed all the same
             problems.append(problem)
     if problems:
         raise problems[0]

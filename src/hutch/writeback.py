@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from threading import RLock
 
 from hutch.cache import MISSING, WritebackCache
@@ -16,7 +15,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Writeback", "check_cache_size"]
 
-_NO_LOCK = nullcontext()
+
+class _NoLock:
+    """Stands where a shelf needs no lock."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *problem: object) -> None:
+        pass
+
+
+_NO_LOCK = _NoLock()
 
 
 class Writeback(Pickling):
