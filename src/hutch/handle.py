@@ -15,7 +15,6 @@ import threading
 import time
 import warnings
 import weakref
-from typing import NoReturn
 
 from hutch import format as fmt
 from hutch.directory import DirectoryFile
@@ -39,6 +38,10 @@ from hutch.locking import Locks
 from hutch.names import Names
 from hutch.rebuild import Place, open_journal, rebuild
 from hutch.recovery import Snapshot, load_snapshot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 __all__ = ["Handle"]
 
@@ -184,7 +187,7 @@ class Handle:
         fs.open(names.directory, writable=True, create=True, mode=mode).close()
 
     def _start_anew(self) -> None:
-        """flag 'n': an empty database in the place of whatever is there. Under the writer lock."""
+        """Flag 'n': an empty database in the place of whatever is there. Under the writer lock."""
         fs, names = self.file_system, self.names
         snapshot = Snapshot()
         is_alone = self.exclusive or self.locks.presence.try_lock()
@@ -365,14 +368,18 @@ class Handle:
         floor = 0
         if self.is_pinned() or (was_plain and not snapshot.entries):
             floor = self.heap_file_blocks()
-        self.rebuild(snapshot, rewrite=rewrite, rewrite_values=self._has_failed_sync(), heap_floor=floor)
+        problem = self.rebuild(snapshot, rewrite=rewrite, rewrite_values=self._has_failed_sync(), heap_floor=floor)
+        if problem is not None:
+            raise problem
         if not self._try_index():
             raise CorruptIndexError(f"{self.names.index!r} was written anew and does not verify; check the disk")
 
-    def rebuild(self, snapshot: Snapshot, *, rewrite: bool, rewrite_values: bool = False, heap_floor: int = 0) -> None:
+    def rebuild(
+        self, snapshot: Snapshot, *, rewrite: bool, rewrite_values: bool = False, heap_floor: int = 0
+    ) -> Exception | None:
         """`rebuild.rebuild` for this handle, which writes no more after a failed sync in it."""
         try:
-            rebuild(self.place, snapshot, rewrite=rewrite, rewrite_values=rewrite_values, heap_floor=heap_floor)
+            return rebuild(self.place, snapshot, rewrite=rewrite, rewrite_values=rewrite_values, heap_floor=heap_floor)
         except OutcomeUnknownError:
             self.failed = True
             raise
@@ -689,9 +696,11 @@ class Handle:
         assert self.journal is not None
         salt = self.file_system.random_id()
         identity = index.identity
-        self.journal.start(identity.generation, identity.database_id, index.sequence, index.directory_bytes, salt)
+        self.journal.reserve(fmt.JOURNAL_HEADER_BYTES)
         try:
+            # First the odd word: whoever dies in between leaves a journal that the index knows nothing of.
             index.begin_update()
+            self.journal.start(identity.generation, identity.database_id, index.sequence, index.directory_bytes, salt)
             index.salt = salt
             index.base_sequence = index.sequence
             index.journal_bytes = fmt.JOURNAL_HEADER_BYTES

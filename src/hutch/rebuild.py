@@ -8,8 +8,8 @@ A crash between any two steps leaves a state that `recovery` reads as the same d
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import NamedTuple
 
 from hutch import format as fmt
 from hutch.directory import write_directory
@@ -20,9 +20,13 @@ from hutch.heap import Heap
 from hutch.index import Index
 from hutch.journal import Journal
 from hutch.names import Names
+from hutch.records import NamedTuple
 from hutch.recovery import Snapshot
 
-__all__ = ["Place", "open_journal", "rebuild", "supersede"]
+__all__ = ["Place", "open_journal", "rebuild"]
+
+_FLAGS = slice(fmt.PENDING_AT, fmt.SUPERSEDED_AT + 1)
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Place(NamedTuple):
@@ -48,7 +52,7 @@ def open_journal(place: Place, *, writable: bool, create: bool = False) -> Journ
 
 def rebuild(
     place: Place, snapshot: Snapshot, *, rewrite: bool, rewrite_values: bool = False, heap_floor: int = 0
-) -> None:
+) -> Exception | None:
     """Make the files agree with `snapshot`. Under the writer lock.
 
     Args:
@@ -56,6 +60,9 @@ def rebuild(
         rewrite_values: after a failed sync: write the large values of the last round again, too, for their
             pages may be marked clean without having reached the disk.
         heap_floor: blocks below it are not given out again, whoever owns them.
+
+    Returns:
+        What kept the new index from being put in place: directory and heap are complete all the same.
 
     Raises:
         OSError: no space or the like; the files still say what they said.
@@ -69,10 +76,7 @@ def rebuild(
         try:
             heap.file.file.sync()
         except OSError as problem:
-            raise OutcomeUnknownError(
-                f"a sync of {names.heap!r} failed ({problem}): check the disk, close every handle, and open the database "
-                "again"
-            ) from problem
+            raise _failed_sync(place, names.heap, problem) from problem
         new_directory = _write_directory(place, snapshot)
     directory = file_system.status(new_directory or names.directory)
     journal = open_journal(place, writable=True)
@@ -81,35 +85,43 @@ def rebuild(
     try:
         cleared = _Clearing(place, snapshot) if rewrite and not snapshot.entries else None
         new_index = _write_index(place, snapshot, directory, salt, heap_floor)
+        old_index = _open_index(place)
         if cleared is not None:
             cleared.say()
-        if new_directory is not None:
-            try:
+        flags = b"" if old_index is None else old_index.file.view[_FLAGS]
+        try:
+            # Before the rename: should it be the last that this process does, nobody goes on in the old directory.
+            if old_index is not None:
+                _supersede(old_index)
+            if new_directory is not None:
                 file_system.replace(new_directory, names.directory)
-            except BaseException:
+        except Exception:
+            if file_system.status(names.directory).st_ino != directory.st_ino:  # it has not happened
                 if cleared is not None:
                     cleared.unsay()
+                if old_index is not None:
+                    old_index.file.view[_FLAGS] = flags
                 raise
     except BaseException:
         for temporary in (new_directory, new_index):
             if temporary is not None:
                 _remove_quietly(file_system, temporary)
         raise
-    # The new directory is in force. Whatever fails from here on, the old index must not be believed, and no
-    # statement has failed: the next handle that attaches makes a new index.
-    supersede(place)
-    # Also when this rebuild wrote no directory: a process that died may have renamed one and not synced it, and
-    # a journal that starts from it must not be safer than the directory is.
+    # The new directory is in force. Also when this rebuild wrote none: a process that died may have renamed one and
+    # not synced it, and a journal that starts from it must not be safer than the directory is.
     _sync_name(place)
+    # Whatever fails from here on, no statement has failed: the next handle that attaches makes a new index.
     try:
         if journal is not None and salt:
             journal.start(snapshot.generation, snapshot.database_id, snapshot.sequence, snapshot.end, salt)
             journal.file.file.sync()
         file_system.replace(new_index, names.index)
-    except OSError as problem:
+    except Exception as problem:
         _remove_quietly(file_system, new_index)
         if isinstance(problem, HutchError):
             raise  # somebody else's file has the name: no later attempt would fare better
+        return problem
+    return None
 
 
 class _Clearing:
@@ -133,11 +145,15 @@ class _Clearing:
     def say(self) -> None:
         """Commit it. Should the rename never come, the next writer finds `pending` and does it again."""
         if self.journal is not None:
-            _flag_index(self.place, fmt.PENDING_AT)
+            index = _open_index(self.place)
+            if index is not None:
+                index.set_flag(fmt.PENDING_AT, True)
             payload = fmt.OPERATION.pack(fmt.OP_CLEAR, 0, 0, 0, 0, 0, 0, 0, 0)
             try:
                 self.journal.append(self.position, self.sequence, 1, payload)
                 self.journal.file.file.sync()
+            except OSError as problem:
+                raise _failed_sync(self.place, self.place.names.journal, problem) from problem
             except BaseException:
                 self.unsay()
                 raise
@@ -145,18 +161,33 @@ class _Clearing:
     def unsay(self) -> None:
         """Cut it off again, durably."""
         if self.journal is not None:
-            self.journal.cut(self.position)
+            try:
+                self.journal.cut(self.position)
+            except OSError as problem:
+                raise _failed_sync(self.place, self.place.names.journal, problem) from problem
 
 
 def _sync_name(place: Place) -> None:
     file_system, names, _ = place
     try:
-        file_system.sync_folder(names.directory)
+        try:
+            file_system.sync_folder(names.directory)
+        except MemoryError:
+            file_system.sync_folder(names.directory)  # nothing has been tried yet
     except OSError as problem:
-        raise OutcomeUnknownError(
-            f"the folder of {names.directory!r} could not be synced ({problem}): whether its new directory would survive "
-            "a power cut is unknown. Check the disk, close every handle, and open the database again"
-        ) from problem
+        raise _failed_sync(place, names.directory, problem) from problem
+
+
+def _failed_sync(place: Place, path: str, problem: OSError) -> OutcomeUnknownError:
+    """Let no handle write any more until a recovery; the error to raise."""
+    index = _open_index(place)
+    if index is not None:
+        index.set_flag(fmt.SYNC_FAILED_AT, True)
+        index.set_flag(fmt.PENDING_AT, True)  # so that every other handle looks
+    return OutcomeUnknownError(
+        f"a sync of {path!r} or of its folder failed ({problem}): whether what was written would survive a power cut is "
+        "unknown. Check the disk, close every handle, and open the database again"
+    )
 
 
 def _remove_quietly(file_system: FileSystem, path: str) -> None:
@@ -183,7 +214,7 @@ def _bring_values_in(place: Place, snapshot: Snapshot, rewrite_values: bool) -> 
         for block in range(offset >> fmt.BLOCK_SHIFT, min(fmt.block_count(offset + size), heap_end))
     }
     move_to = max(min(end, heap_end), 0)
-    for _, entry in snapshot.entries.items():
+    for entry in snapshot.entries.values():
         if entry[1] in snapshot.inline:
             move_to = max(move_to, _end_block(entry))
     shared = _sharing(snapshot, heap_bytes)
@@ -299,23 +330,28 @@ def _write_index(place: Place, snapshot: Snapshot, directory: os.stat_result, sa
     return temporary
 
 
-def supersede(place: Place) -> None:
-    """Tell the handles that have the present index mapped that it no longer counts."""
-    _flag_index(place, fmt.SUPERSEDED_AT, fmt.PENDING_AT)
-
-
-def _flag_index(place: Place, *flags: int) -> None:
-    """Set flags in the index that is in force, if there is one, and make everybody look."""
-    file_system, names, _ = place
-    try:
-        index = Index(MappedFile(file_system.open(names.index, writable=True), hot=True))
-        index.load_identity()
-    except (OSError, ValueError):
-        return  # none, or a stranger's file, which is not ours to write to
-    for flag in flags:
-        index.set_flag(flag, True)
+def _supersede(index: Index) -> None:
+    """Tell the handles that have this index mapped that it no longer counts, and make them look."""
+    index.set_flag(fmt.SUPERSEDED_AT, True)
+    index.set_flag(fmt.PENDING_AT, True)
     view = index.file.view
-    if fmt.SUPERSEDED_AT in flags:
-        word = int.from_bytes(view[fmt.WORD_START : fmt.WORD_END], "little")
-        view[fmt.WORD_START : fmt.WORD_END] = fmt.WORD.pack((word + 2) & 0xFFFF_FFFF_FFFF_FFFE)
-    index.file.close()
+    word = int.from_bytes(view[fmt.WORD_START : fmt.WORD_END], "little")
+    view[fmt.WORD_START : fmt.WORD_END] = fmt.WORD.pack((word + 2) & 0xFFFF_FFFF_FFFF_FFFE)
+
+
+def _open_index(place: Place) -> Index | None:
+    """The index that is in force; None if there is none, or a stranger's file, which is not ours to write to.
+
+    Raises:
+        OSError: it could not be opened for want of resources, so others might go on believing it.
+    """
+    try:
+        index = Index(MappedFile(place.file_system.open(place.names.index, writable=True), hot=True))
+        index.load_identity()
+    except OSError as problem:
+        if problem.errno in _NO_RESOURCES:
+            raise
+        return None
+    except ValueError:
+        return None
+    return index

@@ -71,7 +71,8 @@ class History:
 
     @contextmanager
     def becomes(self, state: State, *, durable: bool = False) -> Iterator[None]:
-        """A statement after which the database contains `state`."""
+        """A statement after which the database contains `state`. One that changes nothing commits nothing."""
+        is_commit = list(state.items()) != list(self.state.items())
         self.states.append(state)
         try:
             yield
@@ -81,12 +82,12 @@ class History:
             self.states.pop()
             raise
         self.completed += 1
-        if durable:
+        if durable and is_commit:
             self.durable = self.completed
 
-    def acknowledge(self) -> None:
-        """Everything completed so far has been promised to survive a power cut."""
-        self.durable = self.completed
+    def acknowledge(self, index: int | None = None) -> None:
+        """The states up to `index`, or all so far, have been promised to survive a power cut."""
+        self.durable = self.completed if index is None else max(self.durable, min(index, self.completed))
 
     def check(self, found: State, *, power_was_cut: bool) -> int:
         """The index of the state that `found` is.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from crash.dumb_reader import read_dumb
@@ -41,6 +42,9 @@ class Session:
         machine: where it runs.
         history: what it writes down; shared by the sessions of one database.
         options: for `open_store`.
+
+    Attributes:
+        stored: the newest state that this handle has made: what its `close` promises to keep.
     """
 
     def __init__(self, machine: Machine, history: History, flag: str = "c", **options: Any) -> None:
@@ -48,25 +52,32 @@ class Session:
         self.history = history
         self.process = machine.process()
         self.is_durable = options.get("durability") == "commit"
+        self.stored = 0
         self.store = self.open_store(flag, options)
 
     def open_store(self, flag: str, options: dict[str, Any]) -> Store:
         return open_quietly(BASE, flag, self.process, **options)
 
+    @contextmanager
+    def _stores(self, statement: AbstractContextManager[None]) -> Iterator[None]:
+        with statement:
+            yield
+        self.stored = self.history.completed
+
     def put(self, key: bytes, value: bytes) -> None:
-        with self.history.statement({key: value}, durable=self.is_durable):
+        with self._stores(self.history.statement({key: value}, durable=self.is_durable)):
             self.store.put(key, value)
 
     def delete(self, key: bytes) -> None:
-        with self.history.statement({key: None}, durable=self.is_durable):
+        with self._stores(self.history.statement({key: None}, durable=self.is_durable)):
             assert self.store.delete(key) == (key in self.history.state)
 
     def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
-        with self.history.statement(changes, durable=self.is_durable):
+        with self._stores(self.history.statement(changes, durable=self.is_durable)):
             self.store.apply(changes)
 
     def clear(self) -> None:
-        with self.history.becomes({}, durable=self.is_durable):
+        with self._stores(self.history.becomes({}, durable=self.is_durable)):
             self.store.clear()
 
     def transaction(self, changes: list[tuple[bytes, bytes | None]], *, clear_first: bool = False) -> None:
@@ -77,13 +88,13 @@ class Session:
                 state.pop(key, None)
             else:
                 state[key] = value
-        with self.history.becomes(state, durable=self.is_durable):
+        with self._stores(self.history.becomes(state, durable=self.is_durable)):
             self._make(changes, clear_first)
             self.store.commit()
 
     def rolled_back(self, changes: list[tuple[bytes, bytes | None]]) -> None:
         """Begin, make the changes one by one, and roll back."""
-        with self.history.statement({}, durable=self.is_durable):
+        with self.history.statement({}):
             self._make(changes, False)
             self.store.rollback()
 
@@ -112,7 +123,7 @@ class Session:
 
     def close(self) -> None:
         self.store.close()
-        self.history.acknowledge()
+        self.history.acknowledge(self.stored)
 
     def check(self) -> None:
         """Compare what the handle shows with the history."""

@@ -66,9 +66,7 @@ class SimulatedRange:
 class SimulatedLocks(Locks):
     """The three locks of one handle."""
 
-    def __init__(
-        self, process: SimulatedFileSystem, table: LockTable, identity: tuple[int, int], path: str
-    ) -> None:
+    def __init__(self, process: SimulatedFileSystem, table: LockTable, identity: tuple[int, int], path: str) -> None:
         writer, presence, pin = (SimulatedRange(process, held) for held in table.holders)
         super().__init__([], (writer, presence, pin), identity, path)
         self._ranges = (writer, presence, pin)
