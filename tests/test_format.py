@@ -312,15 +312,15 @@ class PageReader:
                 return
             assert page_number % 9 == 8
 
-    def slots(self, bucket: int) -> Iterator[tuple[int, int, Entry]]:
-        """(tag, low half of the hash, entry) of each slot in use."""
+    def slots(self, bucket: int) -> Iterator[tuple[int, int, Entry, bool]]:
+        """(tag, low half of the hash, entry, whether the key follows the value) of each slot in use."""
         for page in self.chain(bucket):
             for number in range(15):
                 if page[number]:
                     low, checksum, line, offset, size = struct.unpack_from("<IIQQQ", page, 16 + 32 * number)
                     unverified = line >> 62 & 1
                     entry = Entry(line & (1 << 56) - 1, offset, size, None if unverified else checksum)
-                    yield page[number], low, entry
+                    yield page[number], low, entry, bool(line >> 60 & 1)
 
     def lookup(self, key: bytes) -> Entry | None:
         hashed, buckets = self.hash(key), self.bucket_count
@@ -328,10 +328,13 @@ class PageReader:
         bucket = hashed & (2 << level) - 1
         if bucket >= buckets:
             bucket = hashed & (1 << level) - 1
-        for tag, low, entry in self.slots(bucket):
+        for tag, low, entry, keyed in self.slots(bucket):
             if tag == (hashed >> 56 or 255) and low == hashed & 0xFFFFFFFF:
                 quoted = re.compile(LITERAL).match(self.directory, entry.line)
                 if quoted is not None and key_of(quoted[0]) == key:
+                    behind = entry.offset + entry.size
+                    assert not keyed or self.heap[behind : behind + len(key)] == key
+                    assert not keyed or -entry.size % 512 >= len(key)
                     return entry
         return None
 
