@@ -27,17 +27,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hutch.directory import DirectoryFile
 
-__all__ = ["Change", "commit", "commit_delete", "commit_put", "find", "make_durable", "publish_round"]
+__all__ = [
+    "Change",
+    "append",
+    "commit",
+    "cut_off",
+    "find",
+    "make_durable",
+    "publish_round",
+    "show_deleted",
+]
 
 _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
-# Bound here, for the unrolled commits of one key.
-_hash64 = fmt.hash64
-_pack_operation = fmt.OPERATION.pack
-_pack_record = fmt.RECORD_HEADER.pack
-_OPERATION_BYTES = fmt.OPERATION_BYTES
-_RECORD_HEADER_BYTES = fmt.RECORD_HEADER_BYTES
-_RECORD_MAGIC = fmt.RECORD_MAGIC
-_CHECKSUM_AT = fmt.RECORD_HEADER.size
 
 # A key, its new value (None: delete it), and whether the key is to move to the end if it exists.
 Change = tuple[bytes, "bytes | memoryview | None", bool]
@@ -183,7 +184,7 @@ def commit(
     if large_values:
         index.set_flag(fmt.HEAP_DIRTY_AT, True)
     sequence = index.sequence + 1
-    journal_bytes = _append(handle, journal, index.journal_bytes, sequence, len(steps), record)
+    journal_bytes = append(handle, journal, index.journal_bytes, sequence, len(steps), record)
     if durable:
         make_durable(handle, index)
 
@@ -196,22 +197,23 @@ def commit(
         index.heap_blocks = heap_blocks
         index.end_update()
         index.set_flag(fmt.PENDING_AT, False)
-    except Exception:
-        pass  # committed all the same: `pending` or an odd version word tells the next writer to finish
+    except Exception:  # noqa: BLE001  # committed all the same: `pending`, or an odd word, tells the next to finish
+        pass
     finally:
         index.abandon_update()
 
 
-def _append(handle: Handle, journal: Journal, position: int, sequence: int, count: int, payload: bytes) -> int:
+def append(handle: Handle, journal: Journal, position: int, sequence: int, count: int, payload: bytes) -> int:
     """THE COMMIT POINT. What fails here is cut off durably before its blocks are used again."""
     try:
         return journal.append(position, sequence, count, payload)
     except Exception:
-        _cut(handle, journal, position)
+        cut_off(handle, journal, position)
         raise
 
 
-def _cut(handle: Handle, journal: Journal, position: int) -> None:
+def cut_off(handle: Handle, journal: Journal, position: int) -> None:
+    """Make sure that a record which failed half-way never counts."""
     try:
         journal.cut(position)
     except OSError as problem:
@@ -230,7 +232,7 @@ def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
             position = _locate(index, key_hash, entry[0])
         assert position is not None
         if kind == _DELETE:
-            _show_deleted(handle, index, position, entry[0] & fmt.OFFSET_MASK, old_offset, old_blocks)
+            show_deleted(handle, index, position, entry[0] & fmt.OFFSET_MASK, old_offset, old_blocks)
             continue
         index.live_blocks += ((entry[2] + 511) >> 9) - old_blocks
         index.changed_lines += 1
@@ -240,9 +242,8 @@ def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
         index.replace(position, key_hash, entry)
 
 
-def _show_deleted(
-    handle: Handle, index: Index, position: Position, line: int, old_offset: int, old_blocks: int
-) -> None:
+def show_deleted(handle: Handle, index: Index, position: Position, line: int, old_offset: int, old_blocks: int) -> None:
+    """Take an entry out of the index, and count what it leaves behind."""
     index.remove(position)
     index.live_blocks -= old_blocks
     index.changed_lines += 1
@@ -265,135 +266,6 @@ def publish_round(index: Index) -> None:
         index.end_update()
     finally:
         index.abandon_update()
-
-
-def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable: bool) -> None:
-    """`commit` of one small value, with everything unrolled: the same steps in the same order. O(1)."""
-    index, heap, directory, journal = handle.index, handle.heap, handle.directory, handle.journal
-    assert index is not None and journal is not None
-    size = len(value)
-    free = heap.free
-    end = index.directory_bytes
-    if free is not None or not 0 < size <= fmt.INLINE_LIMIT_BYTES or not end:
-        commit(handle, ((key, value, False),), 1, durable=durable)
-        return
-    key_hash = _hash64(key, handle.seed)
-    literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
-    found = index.locate(key_hash)
-    if found is None:
-        if not index.is_checked(key_hash):
-            index.check_bucket(key_hash)
-    else:
-        line = found[2] & fmt.OFFSET_MASK
-        if directory.file.view[line : line + len(literal)] != literal:
-            commit(handle, ((key, value, False),), 1, durable=durable)
-            return
-    start = index.heap_blocks
-    heap_blocks = start + ((size + 511) >> 9)
-    offset = start << 9
-    checksum = _hash64(value, key_hash) & 0xFFFFFFFF
-    text = b""
-    directory_end = end
-    if found is None:
-        line = end + 1
-        text = b"\n%b, (%15d, %13d)  # %08x" % (literal, offset, size, checksum)
-        directory_end = end + len(text)
-        kind = _INSERT
-        index.reserve(1)
-        if directory_end >= len(directory.file.view) and directory.reserve(directory_end + 1):
-            index.directory_file_bytes = len(directory.file.view)
-            publish_round(index)
-    else:
-        kind = _REPLACE
-    sequence = index.sequence + 1
-    operation = _pack_operation(kind, 1, 0, len(key), line, offset, size, checksum, 0)
-    record_bytes = _OPERATION_BYTES + len(key) + size
-    body = b"".join((_pack_record(_RECORD_MAGIC, 1, record_bytes, sequence), operation, key, value))
-    position = index.journal_bytes
-    journal_bytes = position + _RECORD_HEADER_BYTES + record_bytes
-    if journal_bytes > len(journal.file.view):
-        journal.reserve(journal_bytes)
-    if heap_blocks << 9 > len(heap.file.view):
-        heap.reserve(heap_blocks)
-    flagged = line
-    if 0 < -size & 511 >= len(key):  # has_room_for_key
-        flagged |= fmt.KEYED
-        heap.file.view[offset : offset + size + len(key)] = b"".join((value, key))
-    else:
-        heap.file.view[offset : offset + size] = value
-
-    view = index.file.view
-    view[16:17] = b"\1"  # pending
-    if text:
-        directory.file.view[end:directory_end] = text
-    try:
-        journal.file.view[position:journal_bytes] = (
-            body[:_CHECKSUM_AT] + _hash64(body, journal.salt).to_bytes(8, "little") + body[_CHECKSUM_AT:]
-        )
-    except Exception:
-        _cut(handle, journal, position)
-        raise
-    if durable:
-        make_durable(handle, index)
-
-    try:
-        index.begin_update()
-        if found is None:
-            index.insert(key_hash, (flagged, offset, size, checksum))
-            index.live_blocks += heap_blocks - start
-        else:
-            at, slot, old_line, old_offset, old_size, _ = found
-            old_blocks = 0 if old_line & fmt.LOST else (old_size + 511) >> 9
-            index.replace((at, slot), key_hash, (flagged, offset, size, checksum))
-            index.live_blocks += heap_blocks - start - old_blocks
-            index.changed_lines += 1
-            handle.freed_blocks += old_blocks
-            handle.freed.append((old_offset >> 9, old_blocks))
-        index.sequence = sequence
-        index.journal_bytes = journal_bytes
-        index.directory_bytes = directory_end
-        index.heap_blocks = heap_blocks
-        index.end_update()
-        view[16:17] = b"\0"
-    except Exception:
-        pass  # see `commit`
-    finally:
-        index.abandon_update()
-
-
-def commit_delete(handle: Handle, key: bytes, *, durable: bool) -> bool:
-    """`commit` of one deletion, unrolled likewise; False if there is no such key. O(1)."""
-    index, directory, journal = handle.index, handle.directory, handle.journal
-    assert index is not None and journal is not None
-    key_hash = _hash64(key, handle.seed)
-    found = find(index, directory, key, key_hash, fmt.key_literal(key))
-    if found is None:
-        index.check_bucket(key_hash)
-        return False
-    place, entry = found
-    flagged, offset, size, _ = entry
-    line = flagged & fmt.OFFSET_MASK
-    sequence = index.sequence + 1
-    payload = _pack_operation(_DELETE, 0, 0, len(key), line, 0, 0, 0, 0) + key
-    position = index.journal_bytes
-    journal.reserve(position + _RECORD_HEADER_BYTES + len(payload))
-    index.set_flag(fmt.PENDING_AT, True)
-    journal_bytes = _append(handle, journal, position, sequence, 1, payload)
-    if durable:
-        make_durable(handle, index)
-    try:
-        index.begin_update()
-        old_blocks = 0 if flagged & fmt.LOST else (size + 511) >> 9
-        _show_deleted(handle, index, place, line, offset, old_blocks)
-        index.sequence = sequence
-        index.journal_bytes = journal_bytes
-        index.end_update()
-        index.set_flag(fmt.PENDING_AT, False)
-    except Exception:
-        pass  # see `commit`
-    finally:
-        index.abandon_update()
-    return True
 
 
 def _locate(index: Index, key_hash: int, line: int) -> Position:

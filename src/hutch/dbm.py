@@ -118,8 +118,8 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
     @overload
     def get(self, key: Key, default: None = None) -> bytes | None: ...
     @overload
-    def get(self, key: Key, default: Default) -> bytes | Default: ...
-    def get(self, key: Key, default: Any = None) -> Any:
+    def get(self, key: Key, default: Default) -> bytes | Default: ...  # noqa: F811
+    def get(self, key: Key, default: Any = None) -> Any:  # noqa: F811
         """Return the value of `key`, or `default`."""
         value = self._get(key if type(key) is bytes else encode_key(key))
         return default if value is None else value
@@ -137,8 +137,8 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
     @overload
     def pop(self, key: Key) -> bytes: ...
     @overload
-    def pop(self, key: Key, default: Default) -> bytes | Default: ...
-    def pop(self, key: Key, default: Any = _MISSING) -> Any:
+    def pop(self, key: Key, default: Default) -> bytes | Default: ...  # noqa: F811
+    def pop(self, key: Key, default: Any = _MISSING) -> Any:  # noqa: F811
         """Remove `key` and return its value: to one caller only, whoever else tries at the same time.
 
         Raises:

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hutch.directory import DirectoryFile
     from hutch.index import Index
-    from hutch.store import Store
+    from hutch.reading import Reader
     from hutch.transaction import Transaction
 
 __all__ = ["changes_since", "collect", "scan"]
@@ -28,7 +28,7 @@ _FIRST_SPAN_BYTES = 2 * 1024
 _SPAN_BYTES = 64 * 1024
 
 
-def scan(store: Store, transaction: Transaction | None, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
+def scan(store: Reader, transaction: Transaction | None, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
     """(key, value) pairs as the calling thread sees them; the value is b"" if none is wanted."""
     if transaction is None:
         yield from _committed(store, values)
@@ -45,7 +45,7 @@ def scan(store: Store, transaction: Transaction | None, *, values: bool) -> Iter
             yield key, new
 
 
-def _committed(store: Store, values: bool) -> Iterator[tuple[bytes, bytes]]:
+def _committed(store: Reader, values: bool) -> Iterator[tuple[bytes, bytes]]:
     store.refresh()
     index = store.index
     if index is None:
@@ -78,7 +78,7 @@ def _committed(store: Store, values: bool) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _rest(
-    store: Store, directory: DirectoryFile, lines: list[Line], position: int, end: int, values: bool
+    store: Reader, directory: DirectoryFile, lines: list[Line], position: int, end: int, values: bool
 ) -> Iterator[tuple[bytes, bytes]]:
     """Go on in a directory that has been replaced: nobody can say any more which of its lines were dead.
 
@@ -119,7 +119,7 @@ def _read_lines(directory: DirectoryFile, start: int, end: int, size: int = _SPA
     return lines, start + stop + (0 if data[stop - 1 : stop] == b"\n" else 1)
 
 
-def _is_live(store: Store, index: Index, line: Line) -> bool:
+def _is_live(store: Reader, index: Index, line: Line) -> bool:
     """Whether the key still owns this very line; if the directory has been replaced meanwhile, whether it is there."""
     key_hash = fmt.hash_key(line.key, store.seed)
     while store.index is index:
@@ -140,7 +140,7 @@ def _is_live(store: Store, index: Index, line: Line) -> bool:
     return store.find_entry(line.key) is not None
 
 
-def _read(store: Store, line: Line, values: bool) -> Iterator[tuple[bytes, bytes]]:
+def _read(store: Reader, line: Line, values: bool) -> Iterator[tuple[bytes, bytes]]:
     """The line's own entry, without asking the index."""
     if not values:
         yield line.key, b""
@@ -157,7 +157,7 @@ def _read(store: Store, line: Line, values: bool) -> Iterator[tuple[bytes, bytes
         yield from _fetch(store, line.key, True)
 
 
-def _fetch(store: Store, key: bytes, values: bool, *, check: bool = False) -> Iterator[tuple[bytes, bytes]]:
+def _fetch(store: Reader, key: bytes, values: bool, *, check: bool = False) -> Iterator[tuple[bytes, bytes]]:
     if values:
         value = store.get_committed(key)
         if value is not None:
@@ -166,7 +166,7 @@ def _fetch(store: Store, key: bytes, values: bool, *, check: bool = False) -> It
         yield key, b""
 
 
-def collect(store: Store) -> list[tuple[bytes, fmt.Entry]]:
+def collect(store: Reader) -> list[tuple[bytes, fmt.Entry]]:
     """Every key with its committed entry, in order, all of one moment. O(keys)."""
     if store.writable and not store.own_transaction():
         store.enter()
@@ -183,7 +183,7 @@ def collect(store: Store) -> list[tuple[bytes, fmt.Entry]]:
             return entries
 
 
-def _collect(store: Store) -> list[tuple[bytes, fmt.Entry]]:
+def _collect(store: Reader) -> list[tuple[bytes, fmt.Entry]]:
     index = store.index
     if index is None:
         assert store.snapshot is not None
@@ -203,8 +203,8 @@ def _collect(store: Store) -> list[tuple[bytes, fmt.Entry]]:
     return entries
 
 
-def changes_since(store: Store, sequence: int) -> list[tuple[bytes, bool]] | None:
-    """See `Store.changes_since`. O(records since the last checkpoint)."""
+def changes_since(store: Reader, sequence: int) -> list[tuple[bytes, bool]] | None:
+    """See `Reader.changes_since`. O(records since the last checkpoint)."""
     store.refresh()
     index = store.index
     if index is None:

@@ -1,28 +1,18 @@
-"""The engine's statements: get, put, delete, apply, transactions, iteration, sync, close.
-
-`get` is the hot path and takes no lock: remember the version word, probe the index, compare the key in the
-directory line, copy the value, verify its checksum, which is seeded with the key. What verifies is a value
-that this key had at some moment of the call. Everything unusual (a miss under a moving word, a torn entry,
-a transaction, no index at all) goes the slow way round.
-"""
+"""The engine's statements: put, delete, apply, transactions, sync, close, and whatever keeps a database."""
 
 from __future__ import annotations
 
 import os
-import struct
-import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from hutch import format as fmt
 from hutch.checkpoint import checkpoint, close_tidily
-from hutch.commit import Change, commit, commit_delete, commit_put, find
-from hutch.errors import CorruptEntryError, CorruptError, CorruptIndexError, TransactionError
+from hutch.commit import Change, commit
+from hutch.errors import CorruptIndexError, TransactionError
 from hutch.files import FileSystem
-from hutch.handle import Handle
-from hutch.index import Index
 from hutch.names import Names
-from hutch.scan import changes_since, scan
+from hutch.reading import Reader
+from hutch.single import commit_delete, commit_put
 from hutch.transaction import Transaction
 
 __all__ = ["Store", "close_all", "open_store"]
@@ -32,14 +22,7 @@ _MIN_FREED_BLOCKS = 32 * 1024
 _MIN_DEAD_BYTES = 16 * 1024 * 1024
 _EXIT_TIMEOUT_SECONDS = 10.0
 _DURABILITIES = ("close", "commit")
-_TORN = (CorruptError, struct.error, OverflowError, MemoryError, ValueError)
 
-_hash64 = fmt.hash64
-_unpack_slot = fmt.SLOT.unpack_from
-_HEADER_BYTES = fmt.INDEX_HEADER_BYTES
-# `get` has these as numbers.
-assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK, fmt.KEYED) == (8, 16, 0xFFFFFFFF, 1 << 60)
-assert (fmt.BUCKET_BYTES, fmt.BUCKET_SLOTS, fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.OVERFLOW_SHIFT) == (512, 15, 16, 32, 3)
 _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 Value = bytes | bytearray | memoryview
@@ -95,7 +78,7 @@ def open_store(
     return store
 
 
-class Store(Handle):
+class Store(Reader):
     """An open database of bytes to bytes."""
 
     def __init__(
@@ -108,11 +91,8 @@ class Store(Handle):
         durable: bool,
         verify: bool,
     ) -> None:
-        super().__init__(names, file_system, writable=writable, timeout_seconds=timeout_seconds)
+        super().__init__(names, file_system, writable=writable, timeout_seconds=timeout_seconds, verify=verify)
         self.durable = durable
-        self.verify = verify
-        self.transaction: Transaction | None = None
-        self.walked = (0, 0, 0)  # how far `changes_since` has read: salt, sequence, offset in the journal
 
     @property
     def path(self) -> str:
@@ -121,225 +101,6 @@ class Store(Handle):
     @property
     def readonly(self) -> bool:
         return not self.writable
-
-    @property
-    def sequence(self) -> int:
-        """Number of the last commit, of whichever process."""
-        if self.index is None or not self.index.is_current():
-            self.refresh()
-        if self.index is not None:
-            return self.index.sequence
-        assert self.snapshot is not None
-        return self.snapshot.sequence
-
-    # --- reading ---
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value of `key`, or None. O(1), no lock.
-
-        Raises:
-            CorruptEntryError: the value is damaged; names key and offset.
-        """
-        index = self.index
-        if index is not None and self.transaction is None:
-            view = index.file.view
-            if view[8:16] == index.word:
-                # `Index.probe`, unrolled: a call costs as much as all that it does.
-                key_hash = _hash64(key, self.seed)
-                bucket = key_hash & index.high_mask
-                if bucket >= index.bucket_count:
-                    bucket &= index.low_mask
-                at = _HEADER_BYTES + (bucket + (bucket >> 3)) * 512
-                page = view[at : at + 512]
-                slot = page.find(key_hash >> 56 or 255, 0, 15)
-                if slot >= 0:
-                    _, checksum, line, offset, size = _unpack_slot(page, 16 + 32 * slot)
-                    if line >> 60 == 1:  # KEYED
-                        end = offset + size
-                        heap = self.heap.file.view
-                        if heap[end : end + len(key)] == key:
-                            value = heap[offset:end]
-                            if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
-                                return value
-                    literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
-                    if self.directory.file.view[line : line + len(literal)] == literal:
-                        value = self.heap.file.view[offset : offset + size]
-                        if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
-                            return value
-                elif index.is_miss(bucket, page) and view[8:16] == index.word:
-                    return None
-        return self._get_slowly(key)
-
-    def _get_slowly(self, key: bytes) -> bytes | None:
-        transaction = self.own_transaction()
-        if transaction is not None:
-            change = transaction.changes.get(key)
-            if change is not None:
-                return change[0]
-            if transaction.cleared:
-                return None
-        return self.get_committed(key)
-
-    def get_committed(self, key: bytes) -> bytes | None:
-        is_confirmed = False
-        while True:
-            entry = self.find_entry(key)
-            if entry is None:
-                return None
-            index = self.index
-            line, offset, size, checksum = entry
-            problem = None
-            value = self.read_value(entry)
-            if line & fmt.LOST or len(value) != size:
-                problem = "its bytes lie behind the end of the heap"
-            elif (
-                self.verify
-                and not line & fmt.UNVERIFIED
-                and fmt.checksum_of(value, fmt.hash_key(key, self.seed)) != checksum
-            ):
-                problem = "its bytes do not match their checksum"
-            if index is not None and not index.is_current():
-                continue
-            if problem is None:
-                return value
-            if not is_confirmed:
-                self.confirm()
-                if index is not None and self.index is index:
-                    self._suspect(index, key)
-                is_confirmed = True
-                continue
-            path = self.heap.file.file.path
-            raise CorruptEntryError(
-                f"the value of {key!r} in {path!r}, {size} bytes at offset {offset}, is damaged: {problem}. Every "
-                "other entry stays readable; check() lists the damaged ones, check(fix=True) removes them",
-                file=path,
-                offset=offset,
-                key=key,
-            )
-
-    def _suspect(self, index: Index, key: bytes) -> None:
-        """Before a value is called damaged: perhaps it is the index that is."""
-        try:
-            index.check_bucket(fmt.hash_key(key, self.seed), again=True)
-        except CorruptIndexError:
-            if index.is_current():
-                self.distrust(index)
-
-    def read_value(self, entry: fmt.Entry) -> bytes:
-        """The bytes of an entry's value, unverified; fewer or none where they are lost."""
-        line, offset, size, _ = entry
-        if line & fmt.LOST or not size:
-            return b""
-        snapshot = self.snapshot
-        if snapshot is not None and offset in snapshot.inline:
-            return snapshot.inline[offset]  # journaled, and not in the heap yet
-        try:
-            return self.heap.read(offset, size)
-        except _TORN:
-            return b""
-
-    def find_entry(self, key: bytes) -> fmt.Entry | None:
-        """The committed entry of `key`, or None."""
-        self.check_open()
-        key_hash = fmt.hash_key(key, self.seed)
-        literal = fmt.key_literal(key)
-        failures = 0
-        while True:
-            index, directory = self.index, self.directory
-            if index is None:
-                self.refresh_snapshot()
-                if self.snapshot is not None:
-                    return self.snapshot.entries.get(key)
-                key_hash = fmt.hash_key(key, self.seed)
-                continue
-            if not index.is_current():
-                self.refresh()
-                key_hash = fmt.hash_key(key, self.seed)
-                continue
-            word = index.word
-            try:
-                found = find(index, directory, key, key_hash, literal)
-                if found is None:
-                    index.check_bucket(key_hash)
-            except _TORN:
-                if index.is_current() and index.word == word:
-                    failures += 1
-                    if failures == 2:
-                        self.distrust(index)
-                continue
-            if index.is_current() and index.word == word:
-                return None if found is None else found[1]
-
-    def distrust(self, index: Index) -> None:
-        """The index contradicts itself though nobody is writing: read directory and journal instead."""
-        with self.thread_lock:
-            if self.index is not index or self.index is None:
-                return
-            if not self.writable:
-                self.index = None
-                self._load_snapshot()
-                self._watch(index)
-                return
-            if not self.depth and not self.exclusive:
-                self.locks.acquire_writer(self.timeout_seconds)
-            self.depth += 1
-            try:
-                self.index.set_flag(fmt.SUPERSEDED_AT, True)
-                self.attach()
-            finally:
-                self.depth -= 1
-                if not self.depth and not self.exclusive:
-                    self.locks.release_writer()
-
-    def contains(self, key: bytes) -> bool:
-        """Whether there is such a key. O(1)."""
-        transaction = self.own_transaction()
-        if transaction is not None:
-            change = transaction.changes.get(key)
-            if change is not None:
-                return change[0] is not None
-            if transaction.cleared:
-                return False
-        return self.find_entry(key) is not None
-
-    def count(self) -> int:
-        """Number of keys. O(1)."""
-        transaction = self.own_transaction()
-        if transaction is not None and transaction.cleared:
-            return transaction.added
-        self.check_open()
-        if self.index is None or not self.index.is_current():
-            self.refresh()
-        if self.index is not None:
-            committed = self.index.key_count
-        else:
-            assert self.snapshot is not None
-            committed = len(self.snapshot.entries)
-        return committed + (0 if transaction is None else transaction.added)
-
-    def keys(self) -> Iterator[bytes]:
-        """The keys in order of insertion.
-
-        A key that is there all the while comes exactly once, whatever is written meanwhile, by anybody.
-        """
-        self.check_open()
-        return (key for key, _ in scan(self, self.own_transaction(), values=False))
-
-    def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values, as `keys` goes.
-
-        Raises:
-            CorruptEntryError: from ``next``; the iteration may be begun anew, but not gone on with.
-        """
-        self.check_open()
-        return scan(self, self.own_transaction(), values=True)
-
-    def changes_since(self, sequence: int) -> list[tuple[bytes, bool]] | None:
-        """What commits after number `sequence` did: (key, whether it is there after it), in order.
-
-        None if the journal does not reach back so far: read everything anew.
-        """
-        return changes_since(self, sequence)
 
     # --- writing ---
 
@@ -441,17 +202,6 @@ class Store(Handle):
         )
 
     # --- transactions ---
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether the calling thread is inside a transaction of this handle."""
-        return self.own_transaction() is not None
-
-    def own_transaction(self) -> Transaction | None:
-        transaction = self.transaction
-        if transaction is None or transaction.thread_id != threading.get_ident():
-            return None
-        return transaction
 
     def begin(self) -> None:
         """Begin a transaction, or join the one that this thread is in. Waits for the writer lock."""
