@@ -143,9 +143,10 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
                 if heap is not None and not _values_are_whole(record, heap, redo.database_id):
                     break
                 apply_record(snapshot, record)
-            if journal.is_doubtful and own is not None and snapshot.sequence < own.sequence:
+            reached = read_header(data)
+            if journal.is_doubtful and reached is not None and snapshot.sequence < reached.sequence:
                 # Not a header torn in the start of a round, whose predecessor reaches as far as the directory.
-                return _without_journal(data, path, snapshot)
+                return _without_journal(data, path)
     if directory.plain_from < len(lines):
         adopted = lines[directory.plain_from :]
         snapshot.notes.append(f"{len(adopted)} lines that another program appended to {path!r} were adopted")
@@ -156,9 +157,13 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
     return snapshot
 
 
-def _without_journal(data: bytes, path: str, tried: Snapshot) -> Snapshot:
+def _without_journal(data: bytes, path: str) -> Snapshot:
     """The directory alone, beside a journal with a damaged header, which is to be set aside."""
-    snapshot = load_snapshot(data[: tried.end] + b"\n", path, None, None)
+    try:
+        parse_directory(data, path)
+    except CorruptDirectoryError as problem:
+        data = data[: problem.offset]  # a line that a crash has torn
+    snapshot = load_snapshot(data, path, None, None)
     snapshot.foreign_journal = snapshot.must_rewrite = True
     return snapshot
 
