@@ -36,6 +36,8 @@ def checkpoint(handle: Handle, *, last: bool = False) -> None:
     """
     index = handle.index
     assert index is not None and handle.journal is not None
+    if last:
+        _trim_heap(handle, index)  # first: on a full disk this is the room for what follows
     if index.sequence != index.base_sequence:
         _sync_data(handle, index)
         # The first line carries the header: when its key goes, the directory is written anew.
@@ -151,6 +153,16 @@ def close_tidily(handle: Handle) -> None:
         handle.leave()
 
 
+def _trim_heap(handle: Handle, index: Index) -> None:
+    """Cut off what no value reaches. Only the last handle may: others would have mapped it."""
+    heap = handle.heap.file
+    end = index.heap_blocks * fmt.BLOCK_BYTES
+    if heap.file.size() > end and not index.heap_floor:
+        heap.view = b""  # type: ignore[assignment]
+        heap.file.truncate(end)
+        heap.refresh()
+
+
 def _finish(handle: Handle, index: Index) -> None:
     """The last handle leaves directory and heap as the whole database, and a clean index."""
     journal = handle.journal
@@ -166,9 +178,7 @@ def _finish(handle: Handle, index: Index) -> None:
             extents = heap.free.extents()
             if extents and sum(extents[-1]) == index.heap_blocks:
                 index.heap_blocks = extents[-1][0]
-        heap.file.view = b""  # type: ignore[assignment]
-        if heap.file.file.size() > index.heap_blocks * fmt.BLOCK_BYTES and not index.heap_floor:
-            heap.file.file.truncate(index.heap_blocks * fmt.BLOCK_BYTES)
+        _trim_heap(handle, index)
         status = directory.file.file.status()
         index.directory_file_bytes = status.st_size
         index.directory_mtime_ns = status.st_mtime_ns
