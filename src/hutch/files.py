@@ -12,6 +12,7 @@ so a full disk is an error from `allocate`, not a SIGBUS.
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import stat
@@ -37,6 +38,19 @@ _COLD_READS = 4096
 
 _OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
+
+def _no_fallocate(_fd: int, _offset: int, _size_bytes: int) -> None:
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+def _full_sync(fd: int) -> None:
+    fcntl.fcntl(fd, _FULL_SYNC or 0)  # there, fsync leaves the data in the drive's own cache
+
+
+_fallocate = getattr(os, "posix_fallocate", _no_fallocate)
+_FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+_sync = _full_sync if _FULL_SYNC is not None else getattr(os, "fdatasync", os.fsync)
 
 
 class View(Protocol):
@@ -91,7 +105,7 @@ class File:
         if size >= size_bytes:
             return
         try:
-            os.posix_fallocate(self.fd, size, size_bytes - size)
+            _fallocate(self.fd, size, size_bytes - size)
         except OSError as problem:
             if problem.errno not in _NO_FALLOCATE:
                 raise
@@ -106,10 +120,7 @@ class File:
 
     def sync(self) -> None:
         """Bring the file's data, and the size needed to read them, to the disk."""
-        if hasattr(os, "fdatasync"):
-            os.fdatasync(self.fd)
-        else:
-            os.fsync(self.fd)
+        _sync(self.fd)
 
     def map(self, size_bytes: int) -> View:
         """A shared mapping of the first `size_bytes`, which must be allocated."""

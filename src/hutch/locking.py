@@ -23,6 +23,7 @@ import fcntl
 import os
 import stat
 import struct
+import sys
 import time
 from functools import partial
 from threading import get_ident
@@ -44,7 +45,8 @@ _BUSY = (errno.EAGAIN, errno.EACCES)
 _FIRST_PAUSE_SECONDS = 0.00005
 _LONGEST_PAUSE_SECONDS = 0.01
 
-HAS_OFD = hasattr(fcntl, "F_OFD_SETLK")
+# Other systems have the constants, too, but another struct flock.
+HAS_OFD = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
 
 # Which thread holds the writer lock of which file, to tell a wait from a deadlock.
 _holders: dict[tuple[int, int], int] = {}
