@@ -63,6 +63,7 @@ def power_cuts(suffixes: Iterator[str] | list[str], seeds: range) -> Iterator[Po
     yield PowerCut("nothing", _always(_none), _always(_none), _none)
     yield PowerCut("everything", _always(_all), _always(_all), _all)
     yield PowerCut("sizes without bytes", _always(_none), _always(_all), _all)
+    yield PowerCut("bytes without sizes", _always(_all), _always(_none), _all)
     for only in suffixes:
         yield _one_file(only)
         yield _all_but(only)

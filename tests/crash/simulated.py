@@ -262,6 +262,13 @@ class Machine:
         self.names.pop(path, None)
         self.disk_names.pop(path, None)
 
+    def write_back(self) -> None:
+        """Half a minute of idleness: the kernel brings to the disk what nobody has synced."""
+        for inode in self.inodes.values():
+            inode.bring_to_disk()
+        self.disk_names = dict(self.names)
+        self.pending_names.clear()
+
     def perform(self, event: Event) -> None:
         """Let the hooks see the event; then let it happen."""
         event.process.check_alive()

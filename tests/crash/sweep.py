@@ -68,6 +68,7 @@ class Sweep:
         examine: opens the database of a crashed machine, and returns its contents.
         every: crash at each so many-th event; 1 is all of them.
         cuts: power cuts tried at each event: the one that loses everything un-synced, and others in rotation.
+        seeds: how many of the power cuts to choose from are random mixtures.
         kills: whether processes are killed (before each event, and within each write).
         limit: stop after so many findings.
         again: called with a sample of the crashes, to crash what follows them.
@@ -78,6 +79,7 @@ class Sweep:
     examine: Examination
     every: int = 1
     cuts: int = 3
+    seeds: int = 4
     kills: bool = True
     limit: int = 3
     again: Callable[[Machine, History, Crash], list[Finding]] | None = None
@@ -145,7 +147,7 @@ class Sweep:
                         after = machine.copy()
                         after.apply(event, part_bytes)
                         yield after, f"killed after {part_bytes} of {size_bytes} bytes", False
-        for cut in _rotate(machine, number, self.cuts):
+        for cut in _rotate(machine, number, self.cuts, self.seeds):
             yield cut_power(machine, cut), f"power cut, {cut}", True
 
     def _examine(self, after: Machine, history: History, crash: Crash) -> None:
@@ -193,14 +195,14 @@ def describe(problem: BaseException) -> str:
     return f"{type(problem).__name__}: {problem}\n    from {' < '.join(places)}"
 
 
-def _rotate(machine: Machine, number: int, count: int) -> Iterator[PowerCut]:
+def _rotate(machine: Machine, number: int, count: int, seeds: int) -> Iterator[PowerCut]:
     """Some of the adversaries, others at each event, the same in each run."""
     if not count:
         return
     suffixes = sorted(
         {name.rpartition(".")[2] for name, inode in machine.names.items() if machine.inodes[inode].pending}
     )
-    cuts = list(power_cuts(suffixes, range(number * 4, number * 4 + 4)))
+    cuts = list(power_cuts(suffixes, range(number * seeds, (number + 1) * seeds)))
     yield cuts[0]
     rest = cuts[1:]
     random.Random(zlib.crc32(b"%d" % number)).shuffle(rest)

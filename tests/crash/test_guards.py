@@ -13,7 +13,32 @@ from crash.sweep import Sweep
 from crash.workloads import WORKLOADS, mixture
 
 # Where the engine syncs which file, and the workload that shows why.
-GUARDS: dict[str, str] = {}
+GUARDS: dict[str, str] = {
+    "checkpoint._begin_round:log": "rounds",
+    "checkpoint._finish:dir": "rounds",
+    "checkpoint._finish:idx": "overwriting_sessions",
+    "checkpoint._finish:log": "successors",
+    "checkpoint._patch:dir": "statements",
+    "checkpoint._sync_data:dat": "large_values",
+    "checkpoint._sync_data:log": "overwriting_sessions",
+    "commit.make_durable:dat": "durable_commits",
+    "commit.make_durable:log": "durable_commits",
+    "directory.write_directory:tmp": "clears",
+    "handle.Handle.prepare_to_write:folder": "durable_commits",
+    "handle.Handle.prepare_to_write:idx": "overwriting_sessions",
+    "handle.Handle.prepare_to_write:log": "statements",
+    "rebuild._Clearing.say:log": "clears",
+    "rebuild._sync_name:folder": "clears",
+    "rebuild.rebuild:dat": "clears",
+    "rebuild.rebuild:log": "clears",
+}
+# Syncs that no power cut can show to be needed, and why they are there.
+REDUNDANT: dict[str, str] = {
+    "commit.make_durable:folder": (
+        "names are made durable by whoever makes them: the rebuild that renames a directory, the handle that creates "
+        "the journal; this one, once per index, holds the promise of a durable commit without trusting in that"
+    ),
+}
 
 
 @functools.cache
@@ -33,11 +58,15 @@ def sites() -> frozenset[str]:
 
 
 def test_every_sync_is_in_the_list() -> None:
-    assert sites() == GUARDS.keys()
+    assert sites() == GUARDS.keys() | REDUNDANT.keys()
+
+
+def without(site: str, name: str) -> Sweep:
+    """A workload, crashed everywhere, with one of the engine's syncs gone."""
+    machine = Machine(lost_syncs=[lambda event: event.site == site])
+    return Sweep(examine, cuts=24, seeds=14, kills=False, limit=1).run(played(WORKLOADS[name]), machine)
 
 
 @pytest.mark.parametrize("site", GUARDS)
 def test_without_it_a_power_cut_breaks_a_promise(site: str) -> None:
-    machine = Machine(lost_syncs=[lambda event: event.site == site])
-    sweep = Sweep(examine, cuts=12, kills=False, limit=1).run(played(WORKLOADS[GUARDS[site]]), machine)
-    assert sweep.findings, f"{site} guards nothing that {GUARDS[site]} shows"
+    assert without(site, GUARDS[site]).findings, f"{site} guards nothing that {GUARDS[site]} shows"

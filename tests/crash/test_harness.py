@@ -288,6 +288,7 @@ def test_adversaries_have_names() -> None:
         "nothing",
         "everything",
         "sizes without bytes",
+        "bytes without sizes",
         "nothing but dat",
         "everything but dat",
         "random 0",

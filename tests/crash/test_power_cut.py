@@ -11,7 +11,7 @@ from crash.sweep import Sweep, crash_again
 from crash.workloads import WORKLOADS, aftermath, mixture
 
 # Crash at each so many-th event: 1 where the workload is short enough for all of them.
-_EVERY = {"growth": 11}
+_EVERY = {"growth": 23, "reorganizations": 2}
 _MIXTURES = range(6)
 
 
@@ -29,6 +29,6 @@ def test_random_statements(seed: int) -> None:
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_crash_while_recovering_and_after(name: str) -> None:
     """The first crash is a kill or a power cut, and so is the second, at the events of the recovery."""
-    again = partial(crash_again, workload=played(aftermath), sweep=lambda: Sweep(examine, every=3, cuts=2))
-    every = 10 * _EVERY.get(name, 1)
-    Sweep(examine, every=every, cuts=2, again=again, again_every=3).run(played(WORKLOADS[name])).assert_clean()
+    again = partial(crash_again, workload=played(aftermath), sweep=lambda: Sweep(examine, every=5, cuts=2))
+    every = 13 * _EVERY.get(name, 1)
+    Sweep(examine, every=every, cuts=2, again=again, again_every=5).run(played(WORKLOADS[name])).assert_clean()

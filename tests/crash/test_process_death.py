@@ -14,7 +14,7 @@ from crash.workloads import WORKLOADS, mixture
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_event(name: str) -> None:
     """Before each event, and within each write."""
-    Sweep(examine, every=5 if name == "growth" else 1, cuts=0).run(played(WORKLOADS[name])).assert_clean()
+    Sweep(examine, every=17 if name == "growth" else 1, cuts=0).run(played(WORKLOADS[name])).assert_clean()
 
 
 @pytest.mark.parametrize("seed", range(6))

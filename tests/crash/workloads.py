@@ -180,6 +180,59 @@ def reopenings(stage: Stage) -> None:
     reader.close()
 
 
+def rounds(stage: Stage) -> None:
+    """Each round of the journal overwrites the records of the one before, which a crash may uncover again."""
+    session = stage.open()
+    for number in range(3):
+        session.put(key_of(0), value_of(10 * number, 50))
+        session.put(key_of(0), value_of(10 * number + 1, 700))
+        session.sync()
+        session.put(key_of(number + 1), value_of(10 * number + 2, 1500))
+        session.sync()
+    session.close()  # with nothing left to do but to tidy up
+
+
+def overwriting_sessions(stage: Stage) -> None:
+    """Sessions that leave the directory as long as they find it: nothing but its contents tells it from before."""
+    session = stage.open()
+    session.apply({key_of(number): value_of(number, 100) for number in range(3)})
+    session.close()
+    stage.machine.write_back()
+    for number in range(2):
+        session = stage.open("w")
+        session.put(key_of(2), value_of(10 + number, 200))  # the later line first
+        session.put(key_of(1), value_of(20 + number, 200))
+        session.close()
+
+
+def clears(stage: Stage) -> None:
+    """What was acknowledged is cleared away, durably; what follows is lazy."""
+    session = stage.open(durability="commit")
+    session.put(key_of(0), value_of(0, 100))
+    session.sync()
+    session.put(key_of(0), value_of(1, 100))
+    session.clear()
+    session.close()
+    session = stage.open()
+    session.apply({key_of(number): value_of(number, 10) for number in range(8)})
+    session.transaction([(key_of(1), value_of(11, 200))], clear_first=True)
+    for number in range(2, 9):
+        session.put(key_of(number), value_of(number, 10))
+    session.close()
+
+
+def successors(stage: Stage) -> None:
+    """The stdlib takes over what was closed, and hutch again."""
+    session = stage.open()
+    session.put(key_of(0), value_of(0, 100))
+    session.close()
+    _write_plain(stage.machine, stage.history)
+    session = stage.open()
+    session.check()
+    session.put(key_of(0), value_of(1, 100))
+    session.close()
+
+
 def adoption(stage: Stage) -> None:
     """A database that the stdlib wrote: unaligned, with a duplicate key, changed and rewritten by hutch."""
     _write_plain(stage.machine, stage.history)
@@ -195,10 +248,10 @@ def adoption(stage: Stage) -> None:
 def _write_plain(machine: Machine, history: History) -> None:
     heap = bytearray(2100)
     heap[0:5], heap[512:1112], heap[1200:1203], heap[1536:2100] = b"first", b"2" * 600, b"odd", b"4" * 564
-    machine.write_file(BASE + ".dat", bytes(heap))
     lines = ["'a', (512, 600)", "'b', (0, 5)", "'c', (1200, 3)", "'a', (1536, 564)"]
-    machine.write_file(BASE + ".dir", "".join(line + "\r\n" for line in lines).encode())
-    history.states[0].update({b"a": b"4" * 564, b"b": b"first", b"c": b"odd"})
+    with history.becomes({b"a": b"4" * 564, b"b": b"first", b"c": b"odd"}, durable=True):
+        machine.write_file(BASE + ".dat", bytes(heap))
+        machine.write_file(BASE + ".dir", "".join(line + "\r\n" for line in lines).encode())
 
 
 def mixture(seed: int) -> Callable[[Stage], None]:
@@ -267,6 +320,10 @@ WORKLOADS: dict[str, Callable[[Stage], None]] = {
         reorganizations,
         growth,
         reopenings,
+        rounds,
+        overwriting_sessions,
+        clears,
+        successors,
         adoption,
     )
 }
