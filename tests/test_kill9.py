@@ -297,12 +297,13 @@ def base(tmp_path: Path) -> Path:
 
 
 def test_killed_inside_a_transaction_while_another_process_waits_for_the_lock(base: Path) -> None:
-    with Child(hold_transaction, base) as holder, Child(wait_and_write, base) as waiter:
+    with Child(hold_transaction, base) as holder:
         assert holder.hear() == "inside"
-        assert waiter.hear() == "waiting"
-        assert not waiter.connection.poll()
-        holder.kill()
-        assert waiter.hear() == "done"
+        with Child(wait_and_write, base) as waiter:  # only now: else it might write before the other begins
+            assert waiter.hear() == "waiting"
+            assert not waiter.connection.poll()
+            holder.kill()
+            assert waiter.hear() == "done"
     with hutch.dbm.open(base, "r") as database:
         assert dict(database.items()) == {b"kept": b"value", b"waiter": b"got through"}
 

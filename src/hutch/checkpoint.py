@@ -44,7 +44,7 @@ def checkpoint(handle: Handle, *, last: bool = False) -> None:
         dies = index.first_line > 0 or _is_mostly_dead(index)
         patches = _collect_patches(handle.journal, index) if index.changed_lines and not dies else {}
         if dies or patches.get(0, (0, index))[1] is None:
-            rewrite(handle)
+            rewrite(handle, needs_index=not last)
             if handle.index is None:
                 return
             index = handle.index
@@ -112,7 +112,7 @@ def _begin_round(handle: Handle, index: Index, last: bool) -> None:
         handle.fail(problem)
 
 
-def rewrite(handle: Handle, *, heap_floor: int | None = None) -> None:
+def rewrite(handle: Handle, *, heap_floor: int | None = None, needs_index: bool = True) -> None:
     """Write the directory anew, without its dead lines. O(keys)."""
     old = handle.index
     assert old is not None
@@ -123,7 +123,7 @@ def rewrite(handle: Handle, *, heap_floor: int | None = None) -> None:
     if handle.is_pinned():
         floor = old.heap_blocks
     checkpoints = old.checkpoints + 1
-    handle.rebuild(snapshot, rewrite=True, heap_floor=floor)
+    handle.rebuild(snapshot, rewrite=True, heap_floor=floor, needs_index=needs_index)
     handle.attach()
     index = handle.index
     if index is None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hutch import format as fmt
+from hutch.errors import CorruptDirectoryError, CorruptIndexError
 from hutch.handle import Handle
 from hutch.index import Index, Position
 from hutch.journal import Journal
@@ -59,8 +60,13 @@ def find(
     """Where the index has the key, by comparing the directory lines of the candidates."""
     for position, entry in index.candidates(key_hash):
         line = entry[0] & fmt.OFFSET_MASK
-        if directory.has_literal(line, literal) or directory.key_at(line) == key:
+        if directory.has_literal(line, literal):
             return position, entry
+        try:
+            if directory.key_at(line) == key:
+                return position, entry
+        except CorruptDirectoryError as problem:  # no line begins there: it is the index that is wrong
+            raise CorruptIndexError(str(problem), offset=position[0]) from problem
     return None
 
 
@@ -98,9 +104,9 @@ def commit(
         for key, value, moves in changes:
             key_hash = fmt.hash_key(key, seed)
             literal = fmt.key_literal(key)
+            index.check_bucket(key_hash)  # what is written gets a new seal: never one over damage
             found = find(index, directory, key, key_hash, literal)
             if found is None:
-                index.check_bucket(key_hash)
                 if value is None:
                     continue
                 position, old_blocks, old_offset = None, 0, 0

@@ -303,6 +303,17 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
         """Rewrite the files without the space that deleted and replaced entries have left. O(n)."""
         self.store.reorganize()
 
+    def merge_journal(self, path: FileName) -> int:
+        """Apply a journal that an open has set aside, as one transaction; return the number of its operations.
+
+        Args:
+            path: the file that the warning has named.
+
+        Raises:
+            CorruptJournalError: it holds no whole commit, or values that have been overwritten since.
+        """
+        return self.store.merge_journal(path)
+
     def backup(self, path: FileName) -> None:
         """Write a copy of one moment of the database while others go on. The stdlib can open it. O(n).
 

@@ -181,7 +181,7 @@ class Handle:
             if header is None or header.directory_bytes:
                 raise CorruptDirectoryError(
                     f"{names.directory!r} is missing, but {names.heap!r} holds {size_bytes} bytes of values; "
-                    "nothing has been changed. Restore the directory from a backup, or open with flag 'n' to start anew",
+                    "nothing has been changed. Restore the directory from a backup, or open with 'n' to start anew",
                     file=names.directory,
                 )
         fs.open(names.directory, writable=True, create=True, mode=mode).close()
@@ -375,11 +375,24 @@ class Handle:
             raise CorruptIndexError(f"{self.names.index!r} was written anew and does not verify; check the disk")
 
     def rebuild(
-        self, snapshot: Snapshot, *, rewrite: bool, rewrite_values: bool = False, heap_floor: int = 0
+        self,
+        snapshot: Snapshot,
+        *,
+        rewrite: bool,
+        rewrite_values: bool = False,
+        needs_index: bool = True,
+        heap_floor: int = 0,
     ) -> Exception | None:
         """`rebuild.rebuild` for this handle, which writes no more after a failed sync in it."""
         try:
-            return rebuild(self.place, snapshot, rewrite=rewrite, rewrite_values=rewrite_values, heap_floor=heap_floor)
+            return rebuild(
+                self.place,
+                snapshot,
+                rewrite=rewrite,
+                rewrite_values=rewrite_values,
+                needs_index=needs_index,
+                heap_floor=heap_floor,
+            )
         except OutcomeUnknownError:
             self.failed = True
             raise
@@ -561,7 +574,7 @@ class Handle:
         try:
             if index is not None and not self.failed and (index.flag(fmt.PENDING_AT) or index.is_writer_inside()):
                 self.catch_up()
-        except BaseException:  # the statement's own problem is the one to raise; the next writer tries again
+        except BaseException:  # noqa: BLE001  # the statement's own problem is to be raised; the next writer tries again
             pass
 
     def catch_up(self) -> None:
@@ -728,7 +741,10 @@ class Handle:
                     for _, entry in index.entries()
                     if entry[2] and not entry[0] & fmt.LOST
                 )
-                self.heap.free = FreeSpace(gaps(owned, index.heap_floor, index.heap_blocks))
+                try:
+                    self.heap.free = FreeSpace(gaps(owned, index.heap_floor, index.heap_blocks))
+                except CorruptIndexError:
+                    self.heap.free = None  # whoever needs the damaged page makes a new index
         self.freed.clear()
         self.freed_blocks = 0
 

@@ -133,7 +133,7 @@ def _hutch_line(match: re.Match[bytes]) -> Line:
         line |= fmt.UNVERIFIED
     else:
         try:
-            number = int(checksum, 16)
+            number = int(checksum.replace(b"-", b"!"), 16)  # a dash is no sign here
         except ValueError:  # "!!!!!!!!", or a patch that a crash has torn
             line |= fmt.LOST
     return Line(decode_literal(literal), start, len(literal), (line, *extent, number))

@@ -51,7 +51,13 @@ def open_journal(place: Place, *, writable: bool, create: bool = False) -> Journ
 
 
 def rebuild(
-    place: Place, snapshot: Snapshot, *, rewrite: bool, rewrite_values: bool = False, heap_floor: int = 0
+    place: Place,
+    snapshot: Snapshot,
+    *,
+    rewrite: bool,
+    rewrite_values: bool = False,
+    needs_index: bool = True,
+    heap_floor: int = 0,
 ) -> Exception | None:
     """Make the files agree with `snapshot`. Under the writer lock.
 
@@ -59,6 +65,7 @@ def rebuild(
         rewrite: write a new directory; otherwise the one on disk is the snapshot's, and only the index is new.
         rewrite_values: after a failed sync: write the large values of the last round again, too, for their
             pages may be marked clean without having reached the disk.
+        needs_index: False: a disk with no room for an index, which is only a cache, is none to fail for.
         heap_floor: blocks below it are not given out again, whoever owns them.
 
     Returns:
@@ -81,10 +88,15 @@ def rebuild(
     directory = file_system.status(new_directory or names.directory)
     journal = open_journal(place, writable=True)
     salt = file_system.random_id() if journal is not None and journal.file.file.size() else 0
-    new_index = None
+    new_index = no_index = None
     try:
         cleared = _Clearing(place, snapshot) if rewrite and not snapshot.entries else None
-        new_index = _write_index(place, snapshot, directory, salt, heap_floor)
+        try:
+            new_index = _write_index(place, snapshot, directory, salt, heap_floor)
+        except OSError as problem:
+            if needs_index or problem.errno != errno.ENOSPC:
+                raise
+            no_index = problem
         old_index = _open_index(place)
         if cleared is not None:
             cleared.say()
@@ -115,9 +127,12 @@ def rebuild(
         if journal is not None and salt:
             journal.start(snapshot.generation, snapshot.database_id, snapshot.sequence, snapshot.end, salt)
             journal.file.file.sync()
+        if new_index is None:
+            return no_index
         file_system.replace(new_index, names.index)
     except Exception as problem:
-        _remove_quietly(file_system, new_index)
+        if new_index is not None:
+            _remove_quietly(file_system, new_index)
         if isinstance(problem, HutchError):
             raise  # somebody else's file has the name: no later attempt would fare better
         return problem
@@ -185,8 +200,8 @@ def _failed_sync(place: Place, path: str, problem: OSError) -> OutcomeUnknownErr
         index.set_flag(fmt.SYNC_FAILED_AT, True)
         index.set_flag(fmt.PENDING_AT, True)  # so that every other handle looks
     return OutcomeUnknownError(
-        f"a sync of {path!r} or of its folder failed ({problem}): whether what was written would survive a power cut is "
-        "unknown. Check the disk, close every handle, and open the database again"
+        f"a sync of {path!r} or of its folder failed ({problem}): whether what was written would survive a power cut "
+        "is unknown. Check the disk, close every handle, and open the database again"
     )
 
 

@@ -74,6 +74,9 @@ def _committed(store: Reader, values: bool) -> Iterator[tuple[bytes, bytes]]:
                 yield from _read(store, line, values)
             elif _is_live(store, index, line):
                 yield from _fetch(store, line.key, values)
+            elif store.index is not index:
+                yield from _rest(store, directory, lines[number:], position, end, values)
+                return
             store.check_open()
 
 
@@ -137,7 +140,7 @@ def _is_live(store: Reader, index: Index, line: Line) -> bool:
             continue
         if index.word == word and index.is_current():
             return False  # nobody was moving entries about while we looked
-    return store.find_entry(line.key) is not None
+    return False  # replaced: nobody can say any more of this very line
 
 
 def _read(store: Reader, line: Line, values: bool) -> Iterator[tuple[bytes, bytes]]:

@@ -34,11 +34,10 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
         return
     key_hash = _hash_key(key, handle.seed)
     literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
+    if not index.is_checked(key_hash):
+        index.check_bucket(key_hash)  # what is written gets a new seal: never one over damage
     found = index.locate(key_hash)
-    if found is None:
-        if not index.is_checked(key_hash):
-            index.check_bucket(key_hash)
-    else:
+    if found is not None:
         line = found[2] & fmt.OFFSET_MASK
         if directory.file.view[line : line + len(literal)] != literal:
             commit(handle, ((key, value, False),), 1, durable=durable)
@@ -121,9 +120,9 @@ def commit_delete(handle: Handle, key: bytes, *, durable: bool) -> bool:
     index, directory, journal = handle.index, handle.directory, handle.journal
     assert index is not None and journal is not None
     key_hash = _hash_key(key, handle.seed)
+    index.check_bucket(key_hash)
     found = find(index, directory, key, key_hash, fmt.key_literal(key))
     if found is None:
-        index.check_bucket(key_hash)
         return False
     place, entry = found
     flagged, offset, size, _ = entry
