@@ -333,8 +333,8 @@ class PageReader:
                 quoted = re.compile(LITERAL).match(self.directory, entry.line)
                 if quoted is not None and key_of(quoted[0]) == key:
                     behind = entry.offset + entry.size
-                    assert not keyed or self.heap[behind : behind + len(key)] == key
-                    assert not keyed or -entry.size % 512 >= len(key)
+                    assert not keyed or self.heap[behind : behind + 1 + len(key)] == bytes((len(key),)) + key
+                    assert not keyed or -entry.size % 512 > len(key)
                     return entry
         return None
 

@@ -140,7 +140,7 @@ def commit(
             entry = (line, offset, size, checksum)
             indexed = entry
             if blocks and size <= fmt.INLINE_LIMIT_BYTES and fmt.has_room_for_key(size, key):
-                values.append((offset, b"".join((value, key))))
+                values.append((offset, b"".join((value, fmt.KEY_LENGTHS[len(key)], key))))
                 indexed = (line | fmt.KEYED, offset, size, checksum)
             elif blocks:
                 values.append((offset, value))

@@ -47,8 +47,11 @@ def block_count(size_bytes: int) -> int:
 
 
 def has_room_for_key(size_bytes: int, key: bytes) -> bool:
-    """Whether the last block of a value has room for its key."""
-    return 0 < -size_bytes & BLOCK_MASK >= len(key)
+    """Whether the last block of a value has room for its key and a byte that says how long it is."""
+    return len(key) < min(-size_bytes & BLOCK_MASK, 256)
+
+
+KEY_LENGTHS = [bytes((length,)) for length in range(256)]
 
 
 def hash_key(key: bytes, seed: int) -> int:
@@ -67,7 +70,8 @@ def checksum_of(value: bytes | memoryview, key_hash: int) -> int:
 
 OFFSET_MASK = (1 << 56) - 1
 UNVERIFIED = 1 << 62  # adopted from the stdlib: there is no checksum yet
-# The key's bytes follow the value in the unused rest of its last block: a lookup need not go to the directory.
+# The key, its length (a byte) in front, follows the value in the unused rest of its last block: a lookup need not
+# go to the directory.
 # Only in the index; whoever makes an index anew leaves it out.
 KEYED = 1 << 60
 LOST = 1 << 61  # its extent reaches past the end of the heap; only the key is left

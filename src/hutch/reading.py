@@ -29,6 +29,7 @@ _hash_key = fmt.hash64
 _hash64 = fmt.hash64
 _unpack_slot = fmt.SLOT.unpack_from
 _HEADER_BYTES = fmt.INDEX_HEADER_BYTES
+_KEY_LENGTHS = fmt.KEY_LENGTHS
 # `get` has these as numbers.
 assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK, fmt.KEYED) == (8, 16, 0xFFFFFFFF, 1 << 60)
 assert (fmt.BUCKET_BYTES, fmt.BUCKET_SLOTS, fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.OVERFLOW_SHIFT) == (512, 15, 16, 32, 3)
@@ -94,8 +95,9 @@ class Reader(Handle):
                     _, checksum, line, offset, size = _unpack_slot(page, 16 + 32 * slot)
                     if line >> 60 == 1:  # KEYED
                         end = offset + size
+                        length = len(key)
                         heap = self.heap.file.view
-                        if heap[end : end + len(key)] == key:
+                        if length < 256 and heap[end : end + length + 1] == _KEY_LENGTHS[length] + key:
                             value = heap[offset:end]
                             if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
                                 return value

@@ -20,6 +20,7 @@ _OPERATION_BYTES = fmt.OPERATION_BYTES
 _RECORD_HEADER_BYTES = fmt.RECORD_HEADER_BYTES
 _RECORD_MAGIC = fmt.RECORD_MAGIC
 _CHECKSUM_AT = fmt.RECORD_HEADER.size
+_KEY_LENGTHS = fmt.KEY_LENGTHS
 
 
 def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable: bool) -> None:
@@ -70,9 +71,9 @@ def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable
     if heap_blocks << 9 > len(heap.file.view):
         heap.reserve(heap_blocks)
     flagged = line
-    if 0 < -size & 511 >= len(key):  # has_room_for_key
+    if fmt.has_room_for_key(size, key):
         flagged |= fmt.KEYED
-        heap.file.view[offset : offset + size + len(key)] = b"".join((value, key))
+        heap.file.view[offset : offset + size + 1 + len(key)] = b"".join((value, _KEY_LENGTHS[len(key)], key))
     else:
         heap.file.view[offset : offset + size] = value
 

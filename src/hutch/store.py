@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from hutch.checkpoint import checkpoint, close_tidily
 from hutch.commit import Change, commit
-from hutch.errors import CorruptIndexError, TransactionError
+from hutch.errors import CorruptIndexError, OutcomeUnknownError, TransactionError
 from hutch.files import FileSystem
 from hutch.names import Names
 from hutch.reading import Reader
@@ -121,8 +121,7 @@ class Store(Reader):
                 except CorruptIndexError:
                     self._commit([(key, value, False)])
                     return
-                if self._is_checkpoint_due():
-                    checkpoint(self)
+                self._checkpoint_if_due()
             else:
                 is_committed = not transaction.cleared and self.find_entry(key) is not None
                 transaction.put(key, bytes(value), is_committed=is_committed)
@@ -142,8 +141,8 @@ class Store(Reader):
             except CorruptIndexError:
                 self._renew_index()
                 found = commit_delete(self, key, durable=self.durable)
-            if found and self._is_checkpoint_due():
-                checkpoint(self)
+            if found:
+                self._checkpoint_if_due()
             return found
         finally:
             self.leave()
@@ -184,22 +183,28 @@ class Store(Reader):
         except CorruptIndexError:  # before the commit point: once more
             self._renew_index()
             commit(self, changes, len(changes), durable=self.durable)
-        if self._is_checkpoint_due():
-            checkpoint(self)
+        self._checkpoint_if_due()
 
     def _renew_index(self) -> None:
         if self.index is not None:
             self.distrust(self.index)
         self.catch_up()
 
-    def _is_checkpoint_due(self) -> bool:
+    def _checkpoint_if_due(self) -> None:
+        """The statement has been committed: only a sync that fails is still its business."""
         index = self.index
-        assert index is not None
-        if index.dead_bytes > _MIN_DEAD_BYTES and 5 * index.dead_bytes > 4 * index.directory_bytes:
-            return True
-        return index.journal_bytes > _JOURNAL_LIMIT_BYTES or (
-            self.freed_blocks > _MIN_FREED_BLOCKS and self.freed_blocks > index.heap_blocks
-        )
+        if index is None or not (
+            index.journal_bytes > _JOURNAL_LIMIT_BYTES
+            or (index.dead_bytes > _MIN_DEAD_BYTES and 5 * index.dead_bytes > 4 * index.directory_bytes)
+            or (self.freed_blocks > _MIN_FREED_BLOCKS and self.freed_blocks > index.heap_blocks)
+        ):
+            return
+        try:
+            checkpoint(self)
+        except OutcomeUnknownError:
+            raise
+        except Exception:  # noqa: BLE001  # no space, say: the journal goes on, and the next checkpoint reports
+            pass
 
     # --- transactions ---
 
