@@ -347,15 +347,16 @@ def test_a_holder_that_is_stopped_is_waited_for_no_longer_than_the_timeout(base:
 
 
 def test_a_holder_that_is_stopped_and_resumed_loses_nothing(base: Path) -> None:
-    with Child(hold_transaction, base) as holder, Child(wait_and_write, base) as waiter:
+    with Child(hold_transaction, base) as holder:
         assert holder.hear() == "inside"
-        assert waiter.hear() == "waiting"
-        holder.stop()
-        assert not waiter.connection.poll()
-        holder.resume()
-        assert not waiter.connection.poll()
-        holder.kill()
-        assert waiter.hear() == "done"
+        with Child(wait_and_write, base) as waiter:
+            assert waiter.hear() == "waiting"
+            holder.stop()
+            assert not waiter.connection.poll()
+            holder.resume()
+            assert not waiter.connection.poll()
+            holder.kill()
+            assert waiter.hear() == "done"
 
 
 # --- killed at each call of the disk ---------------------------------------------------------------------

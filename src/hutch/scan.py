@@ -171,6 +171,9 @@ def _fetch(store: Reader, key: bytes, values: bool, *, check: bool = False) -> I
 
 def collect(store: Reader) -> list[tuple[bytes, fmt.Entry]]:
     """Every key with its committed entry, in order, all of one moment. O(keys)."""
+    store.refresh()
+    if store.snapshot is not None:
+        return list(store.snapshot.entries.items())
     if store.writable and not store.own_transaction():
         store.enter()
         try:
