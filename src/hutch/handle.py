@@ -1,14 +1,7 @@
-"""One open database: its files, its locks, and what it believes about the shared state.
-
-A handle reads either through the index on the disk (`index`), shared with every other process, or, where
-there is none to believe and none may be written (read-only media, a stdlib's directory before its first
-change), from a `snapshot` in memory. Everything that other handles can change is cached together with
-`index.seen` and believed only while the header still says the same.
-"""
+"""One open database: opening it, its statements' locks, catching up for reading, forking, letting go."""
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import threading
@@ -17,75 +10,33 @@ import warnings
 import weakref
 
 from hutch import format as fmt
-from hutch.directory import DirectoryFile
+from hutch.catching_up import CatchingUp
 from hutch.errors import (
     ClosedError,
     CorruptDirectoryError,
     CorruptHeapError,
     CorruptIndexError,
-    HutchError,
     LockTimeout,
-    OutcomeUnknownError,
     ReadOnlyError,
     RecoveryWarning,
 )
-from hutch.files import FileSystem, MappedFile
-from hutch.heap import FreeSpace, Heap, gaps
-from hutch.index import Index
-from hutch.journal import Journal, operations
+from hutch.files import MappedFile
+from hutch.heap import Heap
 from hutch.lines import parse_directory
-from hutch.locking import Locks
-from hutch.names import Names
-from hutch.rebuild import Place, open_journal, rebuild
-from hutch.recovery import Snapshot, load_snapshot
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
+from hutch.rebuild import open_journal
+from hutch.recovery import Snapshot
 
 __all__ = ["Handle"]
 
 _SPINS = 100
 _PAUSE_SECONDS = 0.0005
-_MIN_FREE_BLOCKS = 64
+# The word and every flag of the header.
 _WATCHED = slice(fmt.WORD_START, fmt.HEAP_DIRTY_AT + 1)
-_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _open_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 
 
-class Handle:
-    """Files, locks and cached state of one open database. Floor 4; `Store` adds the statements."""
-
-    def __init__(self, names: Names, file_system: FileSystem, *, writable: bool, timeout_seconds: float | None) -> None:
-        self.names = names
-        self.file_system = file_system
-        self.writable = writable
-        self.timeout_seconds = timeout_seconds
-        self.exclusive = False
-        self.closed = True
-        self.failed = False
-        self.thread_lock = threading.RLock()
-        self.depth = 0  # of writer-lock holders in this handle: a transaction and the statements in it
-        self.is_forked = False  # in a child that has not opened files and locks of its own yet
-        self.seed = 0
-        self.index: Index | None = None
-        self.snapshot: Snapshot | None = None
-        self.journal: Journal | None = None
-        self.rejected: Index | None = None  # the index that `_try_index` has looked at last, and not believed
-        # While reading from memory: the index that was rejected (kept open, so that no other gets its inode) and
-        # what its header said then. It is tried again when either changes.
-        self.watched: Index | None = None
-        self.watched_header = b""
-        self.is_ready_to_write = False
-        self.left_at = b""  # version word and pending flag when this handle last gave the writer lock back
-        self.directory: DirectoryFile
-        self.heap: Heap
-        self.locks: Locks
-        self.pins = 0
-        self.freed: list[tuple[int, int]] = []  # (block, blocks) given up since the checkpoint
-        self.freed_blocks = 0
-
-    # --- opening ---
+class Handle(CatchingUp):
+    """An open database. `Reader` and `Store` add the statements."""
 
     def open(self, flag: str, mode: int, *, exclusive: bool) -> None:
         """Open the files, wait for the locks, recover if need be. O(1) where the index can be believed.
@@ -201,246 +152,6 @@ class Handle:
         if fs.exists(names.backup):
             fs.unlink(names.backup)
 
-    @property
-    def place(self) -> Place:
-        return Place(self.file_system, self.names, self.heap)
-
-    def heap_file_blocks(self) -> int:
-        return fmt.block_count(self.heap.file.file.size())
-
-    # --- attaching to the shared state ---
-
-    def attach(self) -> None:
-        """Believe the index on the disk, or mend it, or fall back to memory."""
-        self.index = self.snapshot = self.journal = self.watched = None
-        self.is_ready_to_write = False
-        self.heap.free = None
-        if self._try_index():
-            self._mind_dead_writer()
-            return
-        if not self.writable:
-            deadline = None if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
-            while self.locks.writer.is_taken_elsewhere() and (deadline is None or time.monotonic() < deadline):
-                time.sleep(_PAUSE_SECONDS)  # a writer is replacing the index right now
-                if self._try_index():
-                    return
-            if not self._try_index():
-                rejected = self.rejected
-                self._load_snapshot()
-                self._watch(rejected)
-            return
-        held = self.depth > 0 or self.exclusive
-        if not held:
-            self.locks.acquire_writer(self.timeout_seconds)
-        try:
-            if not self._try_index():
-                rejected = self.rejected
-                self._load_snapshot()
-                if self.index is None:
-                    self._watch(rejected)
-        finally:
-            if not held:
-                self.locks.release_writer()
-
-    def _mind_dead_writer(self) -> None:
-        """A writer that died behind its commit point has committed: show it to whoever opens from now on."""
-        index = self.index
-        if index is None or self.depth or not index.flag(fmt.PENDING_AT) or self.locks.writer.is_taken_elsewhere():
-            return
-        if self.writable:
-            if self.exclusive or self.locks.writer.try_lock():
-                self.depth += 1
-                try:
-                    self.catch_up()
-                finally:
-                    self.depth -= 1
-                    if not self.exclusive:
-                        self.locks.writer.unlock()
-            return
-        self.index = None
-        self._load_snapshot()
-        self._watch(index)
-
-    def _watch(self, index: Index | None) -> None:
-        """Read from memory until somebody has been at this index, or has put another in its place."""
-        self.watched = index
-        if index is not None:
-            self.watched_header = index.file.view[_WATCHED]
-
-    def _open_directory(self) -> DirectoryFile:
-        fs, names = self.file_system, self.names
-        path = names.directory
-        if not self.writable and not fs.exists(path) and fs.exists(names.backup):
-            path = names.backup
-        return DirectoryFile(MappedFile(fs.open(path, writable=self.writable)))
-
-    def _try_index(self) -> bool:
-        """Attach to the index on the disk if it provably belongs to the directory and has seen everything."""
-        fs, names = self.file_system, self.names
-        self.directory = directory = self._open_directory()
-        self.rejected = None
-        try:
-            file = fs.open(names.index, writable=self.writable)
-        except OSError as problem:
-            if problem.errno in _NO_RESOURCES:
-                raise
-            return False  # missing, or not ours to read: it is only a cache
-        try:
-            index = self.rejected = Index(MappedFile(file))
-            index.load_identity()
-            for _ in range(_SPINS):
-                if index.load():
-                    break
-            else:
-                return False
-            if not self._is_believable(index, directory):
-                return False
-        except (CorruptIndexError, OSError, ValueError) as problem:
-            if isinstance(problem, OSError) and problem.errno in _NO_RESOURCES:
-                raise
-            return False
-        self.index, self.rejected = index, None
-        self.seed = directory.database_id
-        return True
-
-    def _is_believable(self, index: Index, directory: DirectoryFile) -> bool:
-        identity = index.identity
-        status = index.file.file.status()
-        directory_status = directory.file.file.status()
-        if index.flag(fmt.SUPERSEDED_AT) or index.flag(fmt.SYNC_FAILED_AT):
-            return False
-        directory.database_id = identity.database_id
-        directory.generation = identity.generation
-        directory.header_offset = index.header_offset
-        if index.directory_bytes:
-            header = directory.header()
-            if header is None or header[:2] != (identity.database_id, identity.generation):
-                return False
-        if directory_status.st_size != index.directory_file_bytes:
-            return False
-        if self.heap.file.file.size() < (index.heap_blocks - 1) * fmt.BLOCK_BYTES:
-            return False
-        if index.is_clean():
-            if directory_status.st_mtime_ns != index.directory_mtime_ns:
-                return False
-            try:
-                return self.file_system.status(self.names.journal).st_size == 0
-            except FileNotFoundError:
-                return True
-        # Not clean: only the very file, in the page cache of the very boot, has seen everything.
-        if (status.st_dev, status.st_ino) != (identity.device, identity.inode):
-            return False
-        boot_id = self.file_system.boot_id()
-        if directory_status.st_ino != identity.directory_inode or boot_id != identity.boot_id or not any(boot_id):
-            return False
-        if index.sequence == index.base_sequence and not index.salt:
-            return True
-        journal = open_journal(self.place, writable=False)
-        header_of_journal = journal.load() if journal is not None else None
-        return header_of_journal is not None and header_of_journal.salt == index.salt
-
-    def _load_snapshot(self) -> None:
-        """Read directory and journal; then, if this handle may write, make the files agree with them."""
-        directory = self.directory
-        raw = directory.file.file
-        data = raw.read_at(0, raw.size())
-        journal = open_journal(self.place, writable=False)
-        snapshot = load_snapshot(data, raw.path, journal, self.heap)
-        self._mind_lost_commits(snapshot)
-        if snapshot.foreign_journal:
-            snapshot.notes.append(self._set_aside())
-        for note in snapshot.notes:
-            warnings.warn(note, RecoveryWarning, stacklevel=8)
-        is_hutch = snapshot.database_id and (snapshot.entries or snapshot.must_rewrite)
-        if self.writable and is_hutch and not self.failed:
-            try:
-                self._rebuild(snapshot, rewrite=snapshot.must_rewrite or self._has_failed_sync())
-                return
-            except OSError as problem:
-                if isinstance(problem, HutchError):
-                    raise
-                # No space, say. Reading goes on from memory; a statement that writes tries again, and reports.
-        self.snapshot = snapshot
-        self.seed = snapshot.database_id
-
-    def _rebuild(self, snapshot: Snapshot, *, rewrite: bool) -> None:
-        was_plain = not snapshot.database_id
-        floor = 0
-        if self.is_pinned() or (was_plain and not snapshot.entries):
-            floor = self.heap_file_blocks()
-        problem = self.rebuild(snapshot, rewrite=rewrite, rewrite_values=self._has_failed_sync(), heap_floor=floor)
-        if problem is not None:
-            raise problem
-        if not self._try_index():
-            raise CorruptIndexError(f"{self.names.index!r} was written anew and does not verify; check the disk")
-
-    def rebuild(
-        self,
-        snapshot: Snapshot,
-        *,
-        rewrite: bool,
-        rewrite_values: bool = False,
-        needs_index: bool = True,
-        heap_floor: int = 0,
-    ) -> Exception | None:
-        """`rebuild.rebuild` for this handle, which writes no more after a failed sync in it."""
-        try:
-            return rebuild(
-                self.place,
-                snapshot,
-                rewrite=rewrite,
-                rewrite_values=rewrite_values,
-                needs_index=needs_index,
-                heap_floor=heap_floor,
-            )
-        except OutcomeUnknownError:
-            self.failed = True
-            raise
-
-    def _has_failed_sync(self) -> bool:
-        try:
-            index = Index(MappedFile(self.file_system.open(self.names.index, writable=False)))
-            index.load_identity()
-        except (OSError, ValueError):
-            return False
-        return index.flag(fmt.SYNC_FAILED_AT)
-
-    def _mind_lost_commits(self, snapshot: Snapshot) -> None:
-        """Say so when the journal of an unclean end is gone: that is a silent step back."""
-        if snapshot.has_journal or not snapshot.database_id or snapshot.foreign_journal:
-            return
-        lost = "commits since the last checkpoint may be lost" if snapshot.is_padded else ""
-        try:
-            index = Index(MappedFile(self.file_system.open(self.names.index, writable=False)))
-            index.load_identity()
-            is_whole = index.load() and not index.flag(fmt.CLEAN_AT) and not index.flag(fmt.SUPERSEDED_AT)
-            if is_whole and index.identity.database_id == snapshot.database_id:
-                count = index.sequence - max(snapshot.sequence, index.base_sequence)
-                lost = f"up to {count} commits since the last checkpoint may be lost" if count > 0 else ""
-        except (OSError, ValueError):
-            pass  # no index to ask
-        if lost:
-            snapshot.notes.append(
-                f"{self.names.journal!r} is missing, empty or of another time, after an end without close(): {lost}"
-            )
-            snapshot.must_rewrite = True
-
-    def _set_aside(self) -> str:
-        """Keep a journal that is not this directory's, out of the way."""
-        names = self.names
-        kept = names.journal
-        if self.writable:
-            kept = f"{names.journal}.{os.urandom(4).hex()}.orphan"
-            self.file_system.replace(names.journal, kept)
-            self.file_system.sync_folder(names.journal)
-        return (
-            f"the journal {names.journal!r} is not the one of {names.directory!r}: another program, or an older copy, "
-            f"has replaced the directory since the last crash. It was not applied; it is kept as {kept!r}, "
-            "and merge_journal() applies it if you want its commits"
-        )
-
-    # --- reading ---
-
     def check_open(self) -> None:
         if self.closed:
             raise ClosedError
@@ -516,8 +227,6 @@ class Handle:
         self.enter()
         self.leave()
 
-    # --- writing ---
-
     def enter(self) -> None:
         """Take the thread lock and the writer lock; catch up; recover what a dead writer left.
 
@@ -577,194 +286,6 @@ class Handle:
         except BaseException:  # noqa: BLE001  # the statement's own problem is to be raised; the next writer tries again
             pass
 
-    def catch_up(self) -> None:
-        """Make this handle fit to write: see what others have done, finish what a dead writer left."""
-        if self.failed:
-            raise OutcomeUnknownError(
-                f"a sync of {self.names.base!r} failed, so the outcome of its last write is unknown; close every "
-                "handle, check the disk, and open the database again: recovery keeps what is whole"
-            )
-        index = self.index
-        if index is not None and index.flag(fmt.SUPERSEDED_AT):
-            self.attach()
-            index = self.index
-        if index is None:
-            self._adopt()
-            index = self.index
-            assert index is not None, "adoption makes an index or raises"
-        if index.flag(fmt.SYNC_FAILED_AT):
-            self.failed = True
-            self.catch_up()
-        if index.is_writer_inside() or not index.load():
-            self.attach()  # not believable: a writer died inside; rebuilt from directory and journal
-            index = self.index
-            assert index is not None
-        elif index.flag(fmt.PENDING_AT):
-            self._redo_tail(index)
-        elif self.is_ready_to_write:
-            self.heap.free = None  # others have allocated since, and may have begun a new round
-            self.freed.clear()
-            for file in (self.directory.file, self.heap.file):
-                if len(file.view) != file.file.size():
-                    file.refresh()
-            if self.journal is None or self.journal.salt != index.salt:
-                self.is_ready_to_write = False
-        self.directory.header_offset = index.header_offset
-        if not self.is_ready_to_write:
-            self.prepare_to_write(index)
-
-    def _adopt(self) -> None:
-        """The first change of a directory in the stdlib's form, or of an empty one: make it hutch's."""
-        if self._try_index():
-            self.snapshot = None
-            return
-        self.snapshot = None
-        raw = self.directory.file.file
-        journal = open_journal(self.place, writable=False)
-        snapshot = load_snapshot(raw.read_at(0, raw.size()), raw.path, journal, self.heap)
-        if snapshot.foreign_journal:
-            warnings.warn(self._set_aside(), RecoveryWarning, stacklevel=8)
-        self._rebuild(snapshot, rewrite=True)
-
-    def _redo_tail(self, index: Index) -> None:
-        """A writer died between its journal record and the index: show the index what it has missed."""
-        journal = self._journal_of(index)
-        if journal is not None:
-            for record in journal.records(index.journal_bytes, index.sequence):
-                changes = list(operations(record.payload))
-                if any(change.kind == fmt.OP_CLEAR for change in changes):
-                    self._reload()
-                    return
-                index.reserve(len(changes))
-                try:
-                    index.begin_update()
-                    for kind, key, entry, _ in changes:
-                        redo_in_index(index, kind, fmt.hash_key(key, self.seed), entry, self.directory, key)
-                    index.sequence = record.sequence
-                    index.journal_bytes = record.end
-                    index.end_update()
-                finally:
-                    index.abandon_update()
-        self.directory.file.warm()
-        self.directory.file.refresh()
-        self.directory.blank(index.directory_bytes)
-        index.set_flag(fmt.PENDING_AT, False)
-        self.heap.free = None
-
-    def _reload(self) -> None:
-        """Throw the index away and start from directory and journal."""
-        assert self.index is not None
-        self.index.set_flag(fmt.SUPERSEDED_AT, True)
-        self.attach()
-
-    def _journal_of(self, index: Index) -> Journal | None:
-        if self.journal is None:
-            self.journal = open_journal(self.place, writable=True)
-        if self.journal is not None:
-            self.journal.file.refresh()
-            header = self.journal.load()
-            if header is None or header.salt != index.salt:
-                return None
-        return self.journal
-
-    def prepare_to_write(self, index: Index) -> None:
-        """Once a handle: map for writing, and say durably that the index is no longer clean."""
-        for file in (index.file, self.directory.file, self.heap.file):
-            file.warm()
-            file.refresh()
-        if index.flag(fmt.CLEAN_AT):
-            # Were this lost in a power cut, an index that missed commits would be believed.
-            index.set_flag(fmt.CLEAN_AT, False)
-            identity = index.identity._replace(boot_id=self.file_system.boot_id())
-            status = index.file.file.status()
-            identity = identity._replace(
-                device=status.st_dev,
-                inode=status.st_ino,
-                directory_inode=self.directory.file.file.status().st_ino,
-            )
-            index.store_identity(identity)
-            try:
-                index.file.file.sync()
-            except OSError as problem:
-                self.fail(problem)
-        if self._journal_of(index) is None:
-            self.journal = open_journal(self.place, writable=True, create=True)
-            assert self.journal is not None
-            try:
-                self.file_system.sync_folder(self.names.journal)
-                self.start_round(index)
-                # Recovery needs this header to tell what a crash has left behind the directory's known end.
-                self.journal.file.file.sync()
-            except OSError as problem:
-                if problem.errno == errno.ENOSPC:
-                    raise
-                self.fail(problem)
-            index.set_flag(fmt.FOLDER_SYNCED_AT, True)
-        self.is_ready_to_write = True
-        if index.sequence == index.base_sequence:
-            self.find_free_space(index)
-
-    def start_round(self, index: Index) -> None:
-        """An empty journal with a new salt, starting where the directory stands."""
-        assert self.journal is not None
-        salt = self.file_system.random_id()
-        identity = index.identity
-        self.journal.reserve(fmt.JOURNAL_HEADER_BYTES)
-        try:
-            # First the odd word: whoever dies in between leaves a journal that the index knows nothing of.
-            index.begin_update()
-            self.journal.start(identity.generation, identity.database_id, index.sequence, index.directory_bytes, salt)
-            index.salt = salt
-            index.base_sequence = index.sequence
-            index.journal_bytes = fmt.JOURNAL_HEADER_BYTES
-            index.changed_lines = 0
-            index.store_round()
-            index.end_update()
-        finally:
-            index.abandon_update()
-
-    def find_free_space(self, index: Index) -> None:
-        """List the free extents if they are worth a scan of the index: O(keys), after a quarter of them moved.
-
-        Only right after a checkpoint: until then recovery may need what has been given up since the last one.
-        """
-        if self.is_pinned():
-            self.heap.free = None
-        elif self.heap.free is not None:
-            for start, blocks in self.freed:
-                self.heap.free.add(start, blocks)
-        else:
-            free_blocks = index.heap_blocks - index.heap_floor - index.live_blocks
-            if free_blocks >= _MIN_FREE_BLOCKS and free_blocks * 4 >= index.heap_blocks:
-                owned = (
-                    (entry[1] >> fmt.BLOCK_SHIFT, fmt.block_count(entry[2]))
-                    for _, entry in index.entries()
-                    if entry[2] and not entry[0] & fmt.LOST
-                )
-                try:
-                    self.heap.free = FreeSpace(gaps(owned, index.heap_floor, index.heap_blocks))
-                except CorruptIndexError:
-                    self.heap.free = None  # whoever needs the damaged page makes a new index
-        self.freed.clear()
-        self.freed_blocks = 0
-
-    def is_pinned(self) -> bool:
-        """Whether somebody may be looking at values that no entry owns any more."""
-        return self.pins > 0 or self.locks.pin.is_taken_elsewhere()
-
-    def fail(self, problem: OSError) -> NoReturn:
-        """A sync has failed: no handle writes any more until a recovery."""
-        self.failed = True
-        if self.index is not None:
-            self.index.set_flag(fmt.SYNC_FAILED_AT, True)
-            self.index.set_flag(fmt.PENDING_AT, True)  # so that every other handle looks
-        raise OutcomeUnknownError(
-            f"a sync of {self.names.base!r} failed ({problem}): whether the last write would survive a power cut is "
-            "unknown, and this handle writes no more. Check the disk, close every handle, and open the database again"
-        ) from problem
-
-    # --- closing, forking ---
-
     def _release(self) -> None:
         self.closed = True
         _open_handles.discard(self)
@@ -796,43 +317,6 @@ class Handle:
             self.locks.acquire_presence(exclusive=False, timeout_seconds=self.timeout_seconds)
             self.is_forked = False
             self.attach()
-
-
-def redo_in_index(
-    index: Index, kind: int, key_hash: int, entry: fmt.Entry, directory: DirectoryFile, key: bytes
-) -> None:
-    """Apply one journaled operation to the index; a second time it changes nothing."""
-    line = entry[0] & fmt.OFFSET_MASK
-    found = None
-    for position, old in index.candidates(key_hash):
-        if old[0] & fmt.OFFSET_MASK == line:
-            found = position, old
-            break
-    if kind == fmt.OP_DELETE:
-        if found is not None:
-            index.remove(found[0])
-            index.live_blocks -= fmt.block_count(found[1][2])
-            index.changed_lines += 1
-            index.dead_bytes += len(fmt.key_literal(key)) + fmt.FIELDS_BYTES + 1
-        return
-    if found is not None:
-        index.replace(found[0], key_hash, entry)
-        index.live_blocks -= fmt.block_count(found[1][2])
-        index.changed_lines += 1
-    else:
-        index.insert(key_hash, entry)
-        literal_bytes = len(fmt.key_literal(key))
-        if not index.directory_bytes:
-            index.header_offset = literal_bytes + fmt.FIELDS_BYTES
-            directory.header_offset = index.header_offset
-            index.store_round()
-        index.directory_bytes = max(
-            index.directory_bytes,
-            line + literal_bytes + fmt.FIELDS_BYTES + (0 if line else fmt.HEADER_COMMENT_BYTES),
-        )
-    size = entry[2]
-    index.live_blocks += fmt.block_count(size)
-    index.heap_blocks = max(index.heap_blocks, fmt.block_count(entry[1] + size))
 
 
 def _forget_all() -> None:

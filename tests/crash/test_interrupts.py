@@ -18,7 +18,21 @@ from crash.workloads import WORKLOADS
 _NAMES = ["statements", "batches", "large_values", "rewrites"]
 _PROBLEMS = (KeyboardInterrupt, MemoryError)
 # Where a commit spends its time. Above them are only the locks, whose release nothing can make atomic.
-_MODULES = ["commit", "checkpoint", "directory", "files", "header", "heap", "index", "journal", "rebuild", "recovery"]
+_MODULES = [
+    "attaching",
+    "catching_up",
+    "commit",
+    "checkpoint",
+    "directory",
+    "files",
+    "header",
+    "heap",
+    "index",
+    "journal",
+    "rebuild",
+    "recovery",
+    "single",
+]
 
 
 class InterruptedSession(Session):

@@ -1,0 +1,227 @@
+"""Attaching to the files as they are now: believe the index, or read directory and journal, or mend the files.
+
+A handle reads either through the index on the disk (`index`), shared with every other process, or, where
+there is none to believe and none may be written (read-only media, a stdlib's directory before its first
+change), from a `snapshot` in memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import warnings
+
+from hutch import format as fmt
+from hutch.directory import DirectoryFile
+from hutch.errors import (
+    CorruptIndexError,
+    HutchError,
+    RecoveryWarning,
+)
+from hutch.files import MappedFile
+from hutch.index import Index
+from hutch.rebuild import open_journal
+from hutch.recovery import Snapshot, load_snapshot
+from hutch.shared import Shared
+
+__all__ = ["Attaching"]
+
+_SPINS = 100
+_PAUSE_SECONDS = 0.0005
+_WATCHED = slice(fmt.WORD_START, fmt.HEAP_DIRTY_AT + 1)
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class Attaching(Shared):
+    """What a handle does to find out what the database holds. Floor 4."""
+
+    def attach(self) -> None:
+        """Believe the index on the disk, or mend it, or fall back to memory."""
+        self.index = self.snapshot = self.journal = self.watched = None
+        self.is_ready_to_write = False
+        self.heap.free = None
+        if self._try_index():
+            self._mind_dead_writer()
+            return
+        if not self.writable:
+            deadline = None if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
+            while self.locks.writer.is_taken_elsewhere() and (deadline is None or time.monotonic() < deadline):
+                time.sleep(_PAUSE_SECONDS)  # a writer is replacing the index right now
+                if self._try_index():
+                    return
+            if not self._try_index():
+                rejected = self.rejected
+                self._load_snapshot()
+                self._watch(rejected)
+            return
+        held = self.depth > 0 or self.exclusive
+        if not held:
+            self.locks.acquire_writer(self.timeout_seconds)
+        try:
+            if not self._try_index():
+                rejected = self.rejected
+                self._load_snapshot()
+                if self.index is None:
+                    self._watch(rejected)
+        finally:
+            if not held:
+                self.locks.release_writer()
+
+    def _mind_dead_writer(self) -> None:
+        """A writer that died behind its commit point has committed; `CatchingUp` shows it."""
+
+    def _watch(self, index: Index | None) -> None:
+        """Read from memory until somebody has been at this index, or has put another in its place."""
+        self.watched = index
+        if index is not None:
+            self.watched_header = index.file.view[_WATCHED]
+
+    def _open_directory(self) -> DirectoryFile:
+        fs, names = self.file_system, self.names
+        path = names.directory
+        if not self.writable and not fs.exists(path) and fs.exists(names.backup):
+            path = names.backup
+        return DirectoryFile(MappedFile(fs.open(path, writable=self.writable)))
+
+    def _try_index(self) -> bool:
+        """Attach to the index on the disk if it provably belongs to the directory and has seen everything."""
+        fs, names = self.file_system, self.names
+        self.directory = directory = self._open_directory()
+        self.rejected = None
+        try:
+            file = fs.open(names.index, writable=self.writable)
+        except OSError as problem:
+            if problem.errno in _NO_RESOURCES:
+                raise
+            return False  # missing, or not ours to read: it is only a cache
+        try:
+            index = self.rejected = Index(MappedFile(file))
+            index.load_identity()
+            for _ in range(_SPINS):
+                if index.load():
+                    break
+            else:
+                return False
+            if not self._is_believable(index, directory):
+                return False
+        except (CorruptIndexError, OSError, ValueError) as problem:
+            if isinstance(problem, OSError) and problem.errno in _NO_RESOURCES:
+                raise
+            return False
+        self.index, self.rejected = index, None
+        self.seed = directory.database_id
+        return True
+
+    def _is_believable(self, index: Index, directory: DirectoryFile) -> bool:
+        identity = index.identity
+        status = index.file.file.status()
+        directory_status = directory.file.file.status()
+        if index.flag(fmt.SUPERSEDED_AT) or index.flag(fmt.SYNC_FAILED_AT):
+            return False
+        directory.database_id = identity.database_id
+        directory.generation = identity.generation
+        directory.header_offset = index.header_offset
+        if index.directory_bytes:
+            header = directory.header()
+            if header is None or header[:2] != (identity.database_id, identity.generation):
+                return False
+        if directory_status.st_size != index.directory_file_bytes:
+            return False
+        if self.heap.file.file.size() < (index.heap_blocks - 1) * fmt.BLOCK_BYTES:
+            return False
+        if index.is_clean():
+            if directory_status.st_mtime_ns != index.directory_mtime_ns:
+                return False
+            try:
+                return self.file_system.status(self.names.journal).st_size == 0
+            except FileNotFoundError:
+                return True
+        # Not clean: only the very file, in the page cache of the very boot, has seen everything.
+        if (status.st_dev, status.st_ino) != (identity.device, identity.inode):
+            return False
+        boot_id = self.file_system.boot_id()
+        if directory_status.st_ino != identity.directory_inode or boot_id != identity.boot_id or not any(boot_id):
+            return False
+        if index.sequence == index.base_sequence and not index.salt:
+            return True
+        journal = open_journal(self.place, writable=False)
+        header_of_journal = journal.load() if journal is not None else None
+        return header_of_journal is not None and header_of_journal.salt == index.salt
+
+    def _load_snapshot(self) -> None:
+        """Read directory and journal; then, if this handle may write, make the files agree with them."""
+        directory = self.directory
+        raw = directory.file.file
+        data = raw.read_at(0, raw.size())
+        journal = open_journal(self.place, writable=False)
+        snapshot = load_snapshot(data, raw.path, journal, self.heap)
+        self._mind_lost_commits(snapshot)
+        if snapshot.foreign_journal:
+            snapshot.notes.append(self._set_aside())
+        for note in snapshot.notes:
+            warnings.warn(note, RecoveryWarning, stacklevel=8)
+        is_hutch = snapshot.database_id and (snapshot.entries or snapshot.must_rewrite)
+        if self.writable and is_hutch and not self.failed:
+            try:
+                self._rebuild(snapshot, rewrite=snapshot.must_rewrite or self._has_failed_sync())
+                return
+            except OSError as problem:
+                if isinstance(problem, HutchError):
+                    raise
+                # No space, say. Reading goes on from memory; a statement that writes tries again, and reports.
+        self.snapshot = snapshot
+        self.seed = snapshot.database_id
+
+    def _rebuild(self, snapshot: Snapshot, *, rewrite: bool) -> None:
+        was_plain = not snapshot.database_id
+        floor = 0
+        if self.is_pinned() or (was_plain and not snapshot.entries):
+            floor = self.heap_file_blocks()
+        problem = self.rebuild(snapshot, rewrite=rewrite, rewrite_values=self._has_failed_sync(), heap_floor=floor)
+        if problem is not None:
+            raise problem
+        if not self._try_index():
+            raise CorruptIndexError(f"{self.names.index!r} was written anew and does not verify; check the disk")
+
+    def _has_failed_sync(self) -> bool:
+        try:
+            index = Index(MappedFile(self.file_system.open(self.names.index, writable=False)))
+            index.load_identity()
+        except (OSError, ValueError):
+            return False
+        return index.flag(fmt.SYNC_FAILED_AT)
+
+    def _mind_lost_commits(self, snapshot: Snapshot) -> None:
+        """Say so when the journal of an unclean end is gone: that is a silent step back."""
+        if snapshot.has_journal or not snapshot.database_id or snapshot.foreign_journal:
+            return
+        lost = "commits since the last checkpoint may be lost" if snapshot.is_padded else ""
+        try:
+            index = Index(MappedFile(self.file_system.open(self.names.index, writable=False)))
+            index.load_identity()
+            is_whole = index.load() and not index.flag(fmt.CLEAN_AT) and not index.flag(fmt.SUPERSEDED_AT)
+            if is_whole and index.identity.database_id == snapshot.database_id:
+                count = index.sequence - max(snapshot.sequence, index.base_sequence)
+                lost = f"up to {count} commits since the last checkpoint may be lost" if count > 0 else ""
+        except (OSError, ValueError):
+            pass  # no index to ask
+        if lost:
+            snapshot.notes.append(
+                f"{self.names.journal!r} is missing, empty or of another time, after an end without close(): {lost}"
+            )
+            snapshot.must_rewrite = True
+
+    def _set_aside(self) -> str:
+        """Keep a journal that is not this directory's, out of the way."""
+        names = self.names
+        kept = names.journal
+        if self.writable:
+            kept = f"{names.journal}.{os.urandom(4).hex()}.orphan"
+            self.file_system.replace(names.journal, kept)
+            self.file_system.sync_folder(names.journal)
+        return (
+            f"the journal {names.journal!r} is not the one of {names.directory!r}: another program, or an older copy, "
+            f"has replaced the directory since the last crash. It was not applied; it is kept as {kept!r}, "
+            "and merge_journal() applies it if you want its commits"
+        )

@@ -1,0 +1,103 @@
+"""What every open database has: its files, its locks, and what it believes about the state that handles share."""
+
+from __future__ import annotations
+
+import threading
+
+from hutch import format as fmt
+from hutch.directory import DirectoryFile
+from hutch.errors import (
+    OutcomeUnknownError,
+)
+from hutch.files import FileSystem
+from hutch.heap import Heap
+from hutch.index import Index
+from hutch.journal import Journal
+from hutch.locking import Locks
+from hutch.names import Names
+from hutch.rebuild import Place, rebuild
+from hutch.recovery import Snapshot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+__all__ = ["Shared"]
+
+
+class Shared:
+    """Files, locks and cached state of one open database."""
+
+    def __init__(self, names: Names, file_system: FileSystem, *, writable: bool, timeout_seconds: float | None) -> None:
+        self.names = names
+        self.file_system = file_system
+        self.writable = writable
+        self.timeout_seconds = timeout_seconds
+        self.exclusive = False
+        self.closed = True
+        self.failed = False
+        self.thread_lock = threading.RLock()
+        self.depth = 0  # of writer-lock holders in this handle: a transaction and the statements in it
+        self.is_forked = False  # in a child that has not opened files and locks of its own yet
+        self.seed = 0
+        self.index: Index | None = None
+        self.snapshot: Snapshot | None = None
+        self.journal: Journal | None = None
+        self.rejected: Index | None = None  # the index that `_try_index` has looked at last, and not believed
+        # While reading from memory: the index that was rejected (kept open, so that no other gets its inode) and
+        # what its header said then. It is tried again when either changes.
+        self.watched: Index | None = None
+        self.watched_header = b""
+        self.is_ready_to_write = False
+        self.left_at = b""  # version word and pending flag when this handle last gave the writer lock back
+        self.directory: DirectoryFile
+        self.heap: Heap
+        self.locks: Locks
+        self.pins = 0
+        self.freed: list[tuple[int, int]] = []  # (block, blocks) given up since the checkpoint
+        self.freed_blocks = 0
+
+    @property
+    def place(self) -> Place:
+        return Place(self.file_system, self.names, self.heap)
+
+    def heap_file_blocks(self) -> int:
+        return fmt.block_count(self.heap.file.file.size())
+
+    def is_pinned(self) -> bool:
+        """Whether somebody may be looking at values that no entry owns any more."""
+        return self.pins > 0 or self.locks.pin.is_taken_elsewhere()
+
+    def rebuild(
+        self,
+        snapshot: Snapshot,
+        *,
+        rewrite: bool,
+        rewrite_values: bool = False,
+        needs_index: bool = True,
+        heap_floor: int = 0,
+    ) -> Exception | None:
+        """`rebuild.rebuild` for this handle, which writes no more after a failed sync in it."""
+        try:
+            return rebuild(
+                self.place,
+                snapshot,
+                rewrite=rewrite,
+                rewrite_values=rewrite_values,
+                needs_index=needs_index,
+                heap_floor=heap_floor,
+            )
+        except OutcomeUnknownError:
+            self.failed = True
+            raise
+
+    def fail(self, problem: OSError) -> NoReturn:
+        """A sync has failed: no handle writes any more until a recovery."""
+        self.failed = True
+        if self.index is not None:
+            self.index.set_flag(fmt.SYNC_FAILED_AT, True)
+            self.index.set_flag(fmt.PENDING_AT, True)  # so that every other handle looks
+        raise OutcomeUnknownError(
+            f"a sync of {self.names.base!r} failed ({problem}): whether the last write would survive a power cut is "
+            "unknown, and this handle writes no more. Check the disk, close every handle, and open the database again"
+        ) from problem
