@@ -236,7 +236,6 @@ SEAL_AT = 504
 SEAL_BYTES = 8
 assert SLOT_BYTES == 32
 assert LINK_AT + LINK.size <= SEAL_AT == BUCKET_BYTES - SEAL_BYTES
-EMPTY_BUCKET = bytes(BUCKET_BYTES)
 HASH_LOW_MASK = 0xFFFF_FFFF
 # One page in nine is kept for overflow, so primary buckets stay addressable by arithmetic alone.
 OVERFLOW_SHIFT = 3

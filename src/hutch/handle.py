@@ -26,6 +26,10 @@ from hutch.lines import parse_directory
 from hutch.rebuild import open_journal
 from hutch.recovery import Snapshot
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["Handle"]
 
 _SPINS = 100
@@ -77,12 +81,12 @@ class Handle(CatchingUp):
             raise
         _open_handles.add(self)
 
-    def locked(self, action: object) -> None:
+    def locked(self, action: Callable[[], object]) -> None:
         """Run `action` under the writer lock."""
         if not self.exclusive:
             self.locks.acquire_writer(self.timeout_seconds)
         try:
-            action()  # type: ignore[operator]
+            action()
         finally:
             if not self.exclusive:
                 self.locks.release_writer()
