@@ -338,6 +338,23 @@ def test_iteration_beside_a_writer_gives_each_key_that_stays_exactly_once(flag: 
     store.close()
 
 
+@pytest.mark.parametrize("pause", [1, 40, 100])
+def test_iteration_goes_on_after_a_checkpoint_beside_lines_that_have_died(pause: int, base: Path) -> None:
+    """A checkpoint turns dead lines into comments, also the one that the walk would have read next."""
+    keys = [b"key %d" % i for i in range(120)]
+    with hutch.dbm.open(base, "w") as database, hutch.dbm.open(base, "r") as reader:
+        database.update(dict.fromkeys(keys, b"old"))
+        database.sync()
+        for key in keys[1:]:
+            del database[key]
+            database[key] = b"new"
+        for walk in (reader.iterkeys(), (key for key, _ in reader.iteritems())):
+            seen = [next(walk) for _ in range(pause)]
+            database.sync()
+            seen += walk
+            assert seen == [b"first", *keys]
+
+
 def test_iteration_over_ones_own_changes(base: Path) -> None:
     """Replace, delete and add everything while walking over it."""
     with hutch.dbm.open(base, "w") as database:

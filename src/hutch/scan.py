@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hutch import format as fmt
+from hutch.commit import directory_line_bytes
 from hutch.errors import CorruptDirectoryError, CorruptIndexError
 from hutch.journal import operations
 from hutch.lines import Line, iterate_lines
@@ -102,6 +103,11 @@ def _rest(
 
 def _read_lines(directory: DirectoryFile, start: int, end: int, size: int = _SPAN_BYTES) -> tuple[list[Line], int]:
     """Whole lines from `start` on, and where the next ones start."""
+    if start and directory.read_span(start - 1, start) == b"#":
+        # The line has died since the span before, and a checkpoint has made it a part of that one's last comment.
+        start += directory_line_bytes(directory, start)
+        if start >= end:
+            return [], end
     while True:
         data = directory.read_span(start, min(start + size, end))
         if start + size >= end:
