@@ -8,6 +8,11 @@
     ├── TransactionError                 a transaction is used in a way that it does not allow
     ├── OutcomeUnknownError              a sync failed: what reached the disk is unknown
     ├── UnsupportedFileError (ValueError) not a file that this version of hutch reads
+    ├── CodecError (ValueError)          the bytes of a value make no object under the codec that was given
+    │   ├── WrongCodecError              they were written under another one
+    │   ├── ForbiddenGlobalError         they name a class or function that is not allowed
+    │   ├── LimitError                   they would make more, or nest deeper, than is allowed
+    │   └── TamperedError                they are not what the holder of the key wrote in this place
     └── CorruptError                     bytes on the disk are not what was stored
         ├── CorruptDirectoryError (ValueError)
         ├── CorruptHeapError             the heap is shorter than the directory says, or missing
@@ -25,6 +30,7 @@ from __future__ import annotations
 
 __all__ = [
     "ClosedError",
+    "CodecError",
     "CorruptDirectoryError",
     "CorruptEntryError",
     "CorruptError",
@@ -32,14 +38,18 @@ __all__ = [
     "CorruptIndexError",
     "CorruptJournalError",
     "DeadlockError",
+    "ForbiddenGlobalError",
     "HutchError",
     "HutchWarning",
+    "LimitError",
     "LockTimeout",
     "OutcomeUnknownError",
     "ReadOnlyError",
     "RecoveryWarning",
+    "TamperedError",
     "TransactionError",
     "UnsupportedFileError",
+    "WrongCodecError",
 ]
 
 CLOSED = "DBM object has already been closed"
@@ -125,6 +135,52 @@ class CorruptIndexError(CorruptError):
 
 class CorruptJournalError(CorruptError):
     """A journal that was to be merged holds no usable record."""
+
+
+class CodecError(HutchError, ValueError):
+    """The bytes of a value make no object under the codec that was given.
+
+    Attributes:
+        key: the key of the entry, or None.
+    """
+
+    def __init__(self, message: str, *, key: bytes | None = None) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class WrongCodecError(CodecError):
+    """The bytes of a value were written under another codec.
+
+    Attributes:
+        looks_like: name of the codec that the bytes look like, or None.
+    """
+
+    def __init__(self, message: str, *, key: bytes | None = None, looks_like: str | None = None) -> None:
+        super().__init__(message, key=key)
+        self.looks_like = looks_like
+
+
+class ForbiddenGlobalError(CodecError):
+    """A pickle names a class or function that is not allowed; nothing of it has been imported or called.
+
+    Attributes:
+        module: where the pickle looks for it.
+        name: its qualified name there.
+    """
+
+    def __init__(self, message: str, *, key: bytes | None = None, module: str = "", name: str = "") -> None:
+        super().__init__(message, key=key)
+        self.module = module
+        self.name = name
+
+
+class LimitError(CodecError):
+    """The bytes of a value would make more, or nest deeper, than the codec's limits allow."""
+
+
+class TamperedError(CodecError):
+    """The bytes of a value are not what a holder of the key stored in this place."""
 
 
 class HutchWarning(UserWarning):
