@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Data: TypeAlias = bytes | memoryview
 
-__all__ = ["Codec", "Pieces", "joined", "missing_extra", "refuse", "show_key"]
+__all__ = ["Codec", "Pieces", "innermost", "joined", "missing_extra", "refuse", "show_key"]
 
 
 class Pieces:
@@ -51,10 +51,16 @@ class Codec:
         wants_view: `decode` may be given a read-only memoryview of the mapped heap, which stays what it is
             for as long as anything refers to it. False: it is given bytes.
         reads: what else `guess` may call bytes that this codec reads, beside `name`.
+        inner: the codec whose bytes this one wraps (compresses, signs, encrypts); None: it wraps none.
+        makes_pickles: `encode` returns a pickle, or a frame from which `inner_bytes` takes one.
+        is_inert: `decode` imports, calls and runs nothing that the bytes name.
     """
 
     name = "codec"
     wants_view = False
+    inner: Codec | None = None
+    makes_pickles = False
+    is_inert = False
     reads: tuple[str, ...] = ()
 
     def encode(self, key: bytes, value: Any) -> bytes | Pieces:
@@ -72,6 +78,37 @@ class Codec:
             CodecError: there is none, or it may not be had; nothing has been made or run.
         """
         raise NotImplementedError
+
+    def unwrap(self, key: bytes, data: Data) -> Data:
+        """The bytes that `inner` has made, out of those that `encode` has: what a codec that wraps another one has.
+
+        Raises:
+            CodecError: as `decode`.
+        """
+        return data
+
+    def inner_bytes(self, key: bytes, data: Data) -> Data:
+        """What the innermost codec has made of the object, with nothing decoded: a pickle, where that makes pickles.
+
+        Raises:
+            CodecError: as `decode`.
+        """
+        data = self.unwrap(key, data)
+        return data if self.inner is None else self.inner.inner_bytes(key, data)
+
+    def inner_encode(self, key: bytes, value: Any) -> bytes | Pieces:
+        """What the innermost codec makes of `value`.
+
+        Two of these tell whether an object has changed: two encryptions of the same object are never the same.
+        """
+        return self.encode(key, value) if self.inner is None else self.inner.inner_encode(key, value)
+
+
+def innermost(codec: Codec) -> Codec:
+    """The codec that makes bytes of objects, inside all that compress, sign or encrypt these."""
+    while (inner := getattr(codec, "inner", None)) is not None:
+        codec = inner
+    return codec
 
 
 def show_key(key: bytes) -> str:
