@@ -124,6 +124,38 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
         value = self._get(key if type(key) is bytes else encode_key(key))
         return default if value is None else value
 
+    def view(self, key: Key, *, verify: bool = False) -> memoryview:
+        """Return a value as read-only memory of the mapped file, without a copy. O(1), whatever its size.
+
+        The bytes stay what they are for as long as the view, or anything that was made of it (a slice, a NumPy
+        array), lives: also when the entry is replaced or deleted, by whichever process, when the database is
+        closed, and in the children of a fork. What others give up is not used again meanwhile, so a view that is
+        kept for long makes the file grow. The stdlib knows nothing of it, and overwrites values in place.
+
+        >>> import os, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> with open(os.path.join(folder.name, "film")) as db:
+        ...     db["frame"] = b"clouds " * 100_000
+        ...     view = db.view("frame")
+        >>> view.readonly, bytes(view[:6])
+        (True, b'clouds')
+        >>> folder.cleanup()
+
+        Args:
+            key: the key.
+            verify: compare the value with its checksum first, which reads all of it.
+
+        Raises:
+            KeyError: no such key.
+            CorruptEntryError: the value is lost; with `verify`, it is damaged.
+            OSError: no file descriptor or no memory for a mapping.
+        """
+        key = encode_key(key)
+        value = self.store.view(key, verify=verify)
+        if value is None:
+            raise KeyError(key)
+        return value
+
     def get_many(self, keys: Iterable[AnyKey]) -> dict[AnyKey, bytes]:
         """Return the values of those of `keys` that exist, under the keys as they were given.
 

@@ -18,7 +18,7 @@ import os
 import stat
 
 from hutch.errors import UnsupportedFileError
-from hutch.locking import Locks, open_locks
+from hutch.locking import Locks, open_locks, open_pin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _COLD_FILE_BYTES = 4 * 1024 * 1024
 _COLD_READS = 4096
 
 _OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+_NO_PIN = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOLCK, errno.EOPNOTSUPP)
 _NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
@@ -216,6 +217,38 @@ class FileSystem:
 
     def open_locks(self, path: str, *, writable: bool) -> Locks:
         return open_locks(path, writable=writable)
+
+    def map_pinned(self, path: str, model: os.stat_result) -> memoryview | None:
+        """All of the heap at `path`, to read, under a pin that lives as long as anything refers to the memory.
+
+        Args:
+            model: the status of the file that `path` is to name.
+
+        Returns:
+            None where there can be no pin: the name is another file's by now, or this process may not open it.
+        """
+        try:
+            fd, pin = open_pin(path)
+        except OSError as problem:
+            if problem.errno in _NO_PIN:
+                return None
+            raise
+        try:
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) != (model.st_dev, model.st_ino) or not status.st_size:
+                return None
+            mapping = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)  # it has its own copy of the descriptor
+            if pin != fd:
+                import weakref
+
+                # Not at exit: threads may still be looking, and the system closes it all the same.
+                weakref.finalize(mapping, os.close, pin).atexit = False
+                pin = fd
+            return memoryview(mapping)
+        finally:
+            os.close(fd)
+            if pin != fd:
+                os.close(pin)
 
     def boot_id(self) -> bytes:
         """16 bytes that change when the machine, and with it the page cache, starts anew; zeros if unknown."""

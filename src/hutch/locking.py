@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 else:
     Protocol = object
 
-__all__ = ["FlockRange", "Locks", "OfdRange", "RangeLock", "open_locks"]
+__all__ = ["FlockRange", "Locks", "OfdRange", "RangeLock", "open_locks", "open_pin"]
 
 _FIRST_LOCK_OFFSET = 1 << 62
 _FLOCK = struct.Struct("@hhqqi4x")  # l_type, l_whence, l_start, l_len, l_pid
@@ -231,6 +231,30 @@ def open_locks(path: str, *, writable: bool, use_ofd: bool = HAS_OFD) -> Locks:
         raise
     ranges = (FlockRange(fds[1]), FlockRange(fds[2]), FlockRange(fds[3]))
     return Locks(fds, ranges, identity, path)
+
+
+def open_pin(path: str, *, use_ofd: bool = HAS_OFD) -> tuple[int, int]:
+    """Open the heap at `path` with a shared pin of its own: (descriptor of the heap, descriptor that has the pin).
+
+    The pin holds until nobody has that description any more: no copy of the descriptor, in whatever process a fork
+    has brought it to, and no mapping that was made from it. It is never unlocked, only let go of. On Linux both are
+    one, so a mapping carries its own pin; elsewhere the second must be kept open for as long as the mapping lives.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if use_ofd:
+            OfdRange(fd, 2).wait(shared=True)
+            return fd, fd
+        pin = _open_lock_file(os.path.realpath(path) + ".pin", os.fstat(fd))
+        try:
+            FlockRange(pin).wait(shared=True)
+        except BaseException:
+            os.close(pin)
+            raise
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, pin
 
 
 def _open_lock_file(path: str, model: os.stat_result) -> int:

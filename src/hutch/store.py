@@ -29,7 +29,10 @@ Value = bytes | bytearray | memoryview
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
+
+    from typing_extensions import Buffer
 
     from hutch.reports import CheckReport, Statistics
 
@@ -93,6 +96,7 @@ class Store(Reader):
     ) -> None:
         super().__init__(names, file_system, writable=writable, timeout_seconds=timeout_seconds, verify=verify)
         self.durable = durable
+        self.pinned_mapping: Callable[[], Buffer | None] = _no_mapping  # of views that live: see `viewing`
 
     @property
     def path(self) -> str:
@@ -101,6 +105,23 @@ class Store(Reader):
     @property
     def readonly(self) -> bool:
         return not self.writable
+
+    def view(self, key: bytes, *, verify: bool = False) -> memoryview | None:
+        """The value of `key` as read-only memory of the mapped heap, without a copy, or None. O(1).
+
+        The bytes stay what they are for as long as the view, or anything made of it, lives: whoever writes or
+        deletes the entry, closes or reorganizes the database meanwhile, blocks of the heap are not used again.
+
+        Args:
+            verify: compare the value with its checksum first. O(size).
+
+        Raises:
+            CorruptEntryError: the value is lost, or `verify` finds it damaged.
+            OSError: no file descriptor or no memory for a mapping.
+        """
+        from hutch.viewing import view
+
+        return view(self, key, verify=verify)
 
     # --- writing ---
 
@@ -340,11 +361,16 @@ class Store(Reader):
     def forget(self) -> None:
         super().forget()
         self.transaction = None
+        self.pinned_mapping = _no_mapping  # the parent's pin is not to last as long as our views
 
     def __reduce__(self) -> tuple[object, ...]:
         options = {"durability": "commit" if self.durable else "close", "verify": self.verify}
         options["timeout"] = self.timeout_seconds  # type: ignore[assignment]
         return _reopen, (self.names.base, "w" if self.writable else "r", options)
+
+
+def _no_mapping() -> None:
+    return None
 
 
 def _flat(value: Value) -> bytes | memoryview:
