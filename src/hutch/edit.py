@@ -89,7 +89,7 @@ class ShelfTransaction:
         finally:
             try:
                 if not committed and self._before is not None:
-                    self._shelf.cache.restore(self._before, self._shelf._try_dump, self._shelf._decode)
+                    self._shelf.cache.restore(self._before, self._shelf._try_dump, self._shelf._load_inner)
             finally:
                 # Not in a method: a KeyboardInterrupt may strike wherever one begins.
                 if self._log is not None and self._shelf.dict is self._log:

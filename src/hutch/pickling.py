@@ -1,6 +1,7 @@
 """A shelf's keys and values as bytes, and the errors that say which value it was.
 
-A codec has its place here: `encode` and `decode` are all that the rest of a shelf knows of pickles.
+What makes bytes of objects is a codec (`hutch.codecs`). The two functions of ``pickle`` are one as well, but a shelf
+calls these directly: `_dumps` and `_loads` are set where two functions are all that there is, None elsewhere.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ try:  # `pickle` brings `re` along; its two functions are these
 except ImportError:
     from pickle import dumps, loads
 
+from hutch.codecs.base import Codec, Pieces, innermost, joined
 from hutch.errors import HutchError
 
 TYPE_CHECKING = False
@@ -17,10 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
+    from hutch.codecs.base import Data
+
     Serializer: TypeAlias = Callable[[Any, int], Any]
     Deserializer: TypeAlias = Callable[[bytes], Any]
 
-__all__ = ["Pickling", "ShelveError", "UnreadableValueError"]
+__all__ = [
+    "Functions",
+    "Pickling",
+    "ShelveError",
+    "UnreadableValueError",
+    "check_codec",
+    "no_text",
+    "note_unstored",
+    "storable",
+]
 
 
 _DEFAULT_PROTOCOL = dumps(None)[1]  # a pickle starts with its protocol
@@ -37,11 +50,39 @@ class UnreadableValueError(ShelveError, ValueError):
 
     Attributes:
         key: the key of the entry.
+        looks_like: name of the codec that the bytes look like, if that is another one; or None.
     """
 
-    def __init__(self, message: str, *, key: str | None = None) -> None:
+    def __init__(self, message: str, *, key: str | None = None, looks_like: str | None = None) -> None:
         super().__init__(message)
         self.key = key
+        self.looks_like = looks_like
+
+
+class Functions(Codec):
+    """A pair of functions as a codec: ``pickle.dumps`` and ``pickle.loads``, or a shelf's own.
+
+    Attributes:
+        serializer: makes bytes of an object and a protocol.
+        deserializer: makes an object of bytes.
+        protocol: what the serializer is given.
+    """
+
+    def __init__(self, serializer: Serializer, deserializer: Deserializer, protocol: int) -> None:
+        self.serializer = serializer
+        self.deserializer = deserializer
+        self.protocol = protocol
+        self.makes_pickles = deserializer is loads
+        self.name = "Pickle" if self.makes_pickles else "deserializer"
+
+    def encode(self, key: bytes, value: Any) -> Any:
+        return self.serializer(value, self.protocol)
+
+    def decode(self, key: bytes, data: Any) -> Any:
+        return self.deserializer(data)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.serializer!r}, {self.deserializer!r}, {self.protocol!r})"
 
 
 class Pickling:
@@ -49,14 +90,13 @@ class Pickling:
 
     Attributes:
         keyencoding: of the keys.
-        serializer: makes bytes of an object and a protocol.
-        deserializer: makes an object of bytes.
     """
 
     keyencoding: str
-    serializer: Serializer
-    deserializer: Deserializer
-    _protocol: int
+    _codec: Codec
+    _protocol: int | None
+    _dumps: Serializer | None
+    _loads: Deserializer | None
 
     def _set_pickling(
         self,
@@ -64,68 +104,160 @@ class Pickling:
         keyencoding: str,
         serializer: Serializer | None,
         deserializer: Deserializer | None,
+        codec: Codec | None,
     ) -> None:
         """Take the options of a new shelf.
 
         Raises:
-            ShelveError: of serializer and deserializer only one is given.
+            ShelveError, TypeError: see `check_codec`.
         """
-        check_pair(serializer, deserializer)
-        self._protocol = _DEFAULT_PROTOCOL if protocol is None else protocol
+        check_codec(codec, protocol, serializer, deserializer)
         self.keyencoding = keyencoding
-        self.serializer = serializer or dumps
-        self.deserializer = deserializer or loads
+        if codec is None:
+            codec = Functions(
+                serializer or dumps, deserializer or loads, _DEFAULT_PROTOCOL if protocol is None else protocol
+            )
+        self._use(codec)
 
-    def _encode(self, key: str, value: Any) -> Any:
-        return self.serializer(value, self._protocol)
+    def _use(self, codec: Codec) -> None:
+        """Go over to a codec, and to what is quick about it."""
+        self._codec = codec
+        self._protocol, self._dumps, self._loads = None, None, None
+        if type(codec) is Functions:
+            self._protocol, self._dumps, self._loads = codec.protocol, codec.serializer, codec.deserializer
 
-    def _decode(self, key: str, data: Any) -> Any:
-        return self.deserializer(data)
+    @property
+    def codec(self) -> Codec:
+        """What makes bytes of the objects, and objects of the bytes."""
+        return self._codec
+
+    @property
+    def serializer(self) -> Serializer | None:
+        """What makes bytes of an object and the protocol; None where a codec does."""
+        return getattr(self._codec, "serializer", None)
+
+    @property
+    def deserializer(self) -> Deserializer | None:
+        """What makes an object of bytes; None where a codec does."""
+        return getattr(self._codec, "deserializer", None)
 
     def _encode_key(self, key: str) -> bytes:
         try:
             return key.encode(self.keyencoding)
         except AttributeError:
-            raise TypeError(f"shelf keys must be str, not {type(key).__name__}") from None
+            raise no_text(key) from None
 
     def _decode_key(self, name: bytes) -> str:
         return name.decode(self.keyencoding)
 
     def _dump(self, key: str, value: Any) -> Any:
-        """`_encode`, with an error that says what it was about."""
+        """What `value` is in the mapping below, or an error that says what it was about."""
         try:
-            return self._encode(key, value)
+            return self._codec.encode(self._encode_key(key), value)
         except Exception as problem:
-            problem.add_note(f"hutch: this was the value for key {key!r}, which has not been stored")
+            note_unstored(key, problem)
             raise
+
+    def _dump_inner(self, key: str, value: Any) -> Any:
+        """What the innermost codec makes of `value`: for comparisons.
+
+        Bytes of its own: buffers that belong to the object would change with it.
+        """
+        try:
+            data = self._inner_encode(self._encode_key(key), value)
+        except Exception as problem:
+            note_unstored(key, problem)
+            raise
+        return joined(data) if type(data) is Pieces else data
 
     def _try_dump(self, key: str, value: Any) -> Any:
-        """`_encode`, or None: for a comparison, not for storing."""
+        """`_dump_inner`, or None if that cannot be had: who comes to store the value raises it again."""
         try:
-            return self._encode(key, value)
-        except Exception:  # noqa: BLE001  # raised again by who comes to store the value
+            return self._dump_inner(key, value)
+        except Exception:  # noqa: BLE001  # see above
             return None
 
-    def _load(self, key: str, data: Any) -> Any:
-        """`_decode`, with an error that says what it was about."""
+    def _load(self, key: str, data: Any, name: bytes | None = None) -> Any:
+        """The object that `data` makes, or an error that says what it was about."""
         try:
-            return self._decode(key, data)
-        except (ShelveError, HutchError):
-            raise
-        except MemoryError as problem:
-            problem.add_note(f"hutch: this was the value of key {key!r}")
-            raise
+            return self._codec.decode(self._encode_key(key) if name is None else name, data)
         except Exception as problem:
-            reason = f"{type(problem).__name__}: {problem}"
-            raise UnreadableValueError(f"the value of key {key!r} cannot be read: {reason}", key=key) from problem
+            self._explain(key, data, problem)
+            raise
+
+    def _load_inner(self, key: str, data: Any) -> Any:
+        """The object of which `_dump_inner` has made `data`."""
+        return innermost(self._codec).decode(self._encode_key(key), data)
+
+    def _wraps(self) -> bool:
+        """Return whether the bytes below are others than `_dump_inner` gives."""
+        return getattr(self._codec, "inner", None) is not None
+
+    def _inner_encode(self, name: bytes, value: Any) -> Any:
+        codec = self._codec
+        return codec.inner_encode(name, value) if hasattr(codec, "inner_encode") else codec.encode(name, value)
+
+    def _explain(self, key: str, data: Data, problem: Exception) -> None:
+        """Say of an error which value it was, unless it does.
+
+        Raises:
+            UnreadableValueError: in the place of an error of the unpickling.
+        """
+        if isinstance(problem, (ShelveError, HutchError)):
+            return
+        if isinstance(problem, MemoryError):
+            problem.add_note(f"hutch: this was the value of key {key!r}")
+            return
+        from hutch.codecs.framing import guess
+
+        looks_like = guess(data) if isinstance(data, (bytes, memoryview)) else None
+        if looks_like is not None and looks_like == getattr(innermost(self._codec), "name", None):
+            looks_like = None
+        hint = (
+            "" if looks_like is None else f". It looks like what the codec {looks_like} makes: open the shelf with it"
+        )
+        raise UnreadableValueError(
+            f"the value of key {key!r} cannot be read: {type(problem).__name__}: {problem}{hint}",
+            key=key,
+            looks_like=looks_like,
+        ) from problem
 
 
-def check_pair(serializer: Serializer | None, deserializer: Deserializer | None) -> None:
-    """Refuse one without the other.
+def storable(mapping: Any, data: Any) -> Any:
+    """What a codec has made, as `mapping` takes it: several buffers are for hutch's own alone."""
+    return data.__bytes__() if type(data) is Pieces and not hasattr(mapping, "view") else data
+
+
+def no_text(key: object) -> TypeError:
+    """The error that says that a key is not text."""
+    return TypeError(f"shelf keys must be str, not {type(key).__name__}")
+
+
+def note_unstored(key: str, problem: Exception) -> None:
+    """Say of an error of the pickling which value it was."""
+    problem.add_note(f"hutch: this was the value for key {key!r}, which has not been stored")
+
+
+def check_codec(
+    codec: object,
+    protocol: int | None,
+    serializer: Serializer | None,
+    deserializer: Deserializer | None,
+) -> None:
+    """Refuse options that contradict one another.
 
     Raises:
-        ShelveError: only one is given.
+        ShelveError: serializer or deserializer without the other, or any of them or a protocol beside a codec.
+        TypeError: something that is no codec.
     """
     if (serializer is None) != (deserializer is None):
         given, missing = ("deserializer", "serializer") if serializer is None else ("serializer", "deserializer")
         raise ShelveError(f"a {given} needs a {missing} beside it")
+    if codec is None:
+        return
+    if isinstance(codec, type) or not (hasattr(codec, "encode") and hasattr(codec, "decode")):
+        raise TypeError(f"a codec is an object with encode() and decode(), such as hutch.codecs.Json(); not {codec!r}")
+    if serializer is not None:
+        raise ShelveError("a codec takes the place of serializer and deserializer: give one or the others")
+    if protocol is not None:
+        raise ShelveError("the protocol is the codec's own: Pickle(protocol), not protocol= beside a codec")

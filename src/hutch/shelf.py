@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from hutch.cache import MISSING
 from hutch.edit import Alone, Edit, ShelfTransaction
 from hutch.lifetime import CLOSED, ClosedDict, first_of, forget, spelled_out, watch
+from hutch.pickling import no_text, note_unstored, storable
 from hutch.undo import UndoLog
 from hutch.views import ItemIterator, ShelfItems, ShelfValues
 from hutch.writeback import Writeback, check_cache_size
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from _typeshed import SupportsKeysAndGetItem
 
+    from hutch.codecs.base import Codec
     from hutch.pickling import Deserializer, Serializer
 
     AnyMapping: TypeAlias = MutableMapping[str, Any]
@@ -53,11 +55,13 @@ class Shelf(Writeback, AnyMapping):
         keyencoding: of the keys.
         serializer: what makes bytes of an object and the protocol, in the place of ``pickle.dumps``.
         deserializer: what makes an object of bytes, in the place of ``pickle.loads``.
+        codec: what makes bytes of the objects and objects of the bytes (`hutch.codecs`), in the place of
+            pickles. It brings its own protocol, and leaves no room for serializer and deserializer.
         cache_size: how many objects `writeback` keeps; the least recently used are written back and dropped.
             A change to an object that has been dropped is lost: fetch it again instead of holding on to it.
 
     Raises:
-        ShelveError: of serializer and deserializer only one is given.
+        ShelveError: of serializer and deserializer only one is given, or something that contradicts a codec.
 
     Attributes:
         dict: the mapping below.
@@ -73,10 +77,11 @@ class Shelf(Writeback, AnyMapping):
         *,
         serializer: Serializer | None = None,
         deserializer: Deserializer | None = None,
+        codec: Codec | None = None,
         cache_size: int | None = None,
     ) -> None:
         check_cache_size(cache_size)
-        self._set_pickling(protocol, keyencoding, serializer, deserializer)
+        self._set_pickling(protocol, keyencoding, serializer, deserializer, codec)
         self.dict = dict
         self.writeback = writeback
         self.cache_size = cache_size
@@ -94,22 +99,43 @@ class Shelf(Writeback, AnyMapping):
 
     # One entry.
 
+    # Each in one frame for a pair of functions: a call costs as much as all that is done here.
+
     def __getitem__(self, key: str) -> Any:
         if self.writeback or self.cache:
             return self._get_cached(key)
         try:
-            data = self.dict[self._encode_key(key)]
+            data = self.dict[key.encode(self.keyencoding)]
         except KeyError:
             raise KeyError(key) from None
-        return self._load(key, data)
+        except AttributeError:
+            if hasattr(key, "encode"):
+                raise
+            raise no_text(key) from None
+        loads = self._loads
+        if loads is None:
+            return self._load(key, data)
+        try:
+            return loads(data)
+        except Exception as problem:
+            self._explain(key, data, problem)
+            raise
 
     def __setitem__(self, key: str, value: Any) -> None:
-        name = self._encode_key(key)
-        data = self._dump(key, value)
-        if self.writeback or self.cache:
-            self._put(key, value, data)
-        else:
-            self.dict[name] = data
+        dumps = self._dumps
+        if dumps is None or self.writeback or self.cache:
+            self._put(key, value, self._dump(key, value))
+            return
+        try:
+            name = key.encode(self.keyencoding)
+        except AttributeError:
+            raise no_text(key) from None
+        try:
+            data = dumps(value, self._protocol)  # type: ignore[arg-type]  # which is there with it
+        except Exception as problem:
+            note_unstored(key, problem)
+            raise
+        self.dict[name] = data
 
     def __delitem__(self, key: str) -> None:
         name = self._encode_key(key)
@@ -206,7 +232,7 @@ class Shelf(Writeback, AnyMapping):
         names = {key: self._encode_key(key) for key in values}
         datas = {key: self._dump(key, value) for key, value in values.items()}
         with self._cache_lock():
-            self._apply({names[key]: data for key, data in datas.items()})
+            self._apply({names[key]: storable(self.dict, data) for key, data in datas.items()})
             if self.writeback or self.cache:
                 for key, data in datas.items():
                     self._keep(key, values[key], data)
@@ -248,7 +274,7 @@ class Shelf(Writeback, AnyMapping):
 
     def _read_item(self, item: tuple[bytes, Any]) -> Item:
         key = self._decode_key(item[0])
-        return key, self._load(key, item[1])
+        return key, self._load(key, item[1], item[0])
 
     # Read, change and write, with nobody writing in between.
 
@@ -375,11 +401,12 @@ class Shelf(Writeback, AnyMapping):
     def __getstate__(self) -> Objects:
         if type(self.dict) is ClosedDict:
             raise ValueError(CLOSED)
-        own = ("cache", "_edits", "_lock", "_at_exit")
+        own = ("cache", "_edits", "_lock", "_at_exit", "_dumps", "_loads")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: Objects) -> None:
         self.__dict__.update(state)
+        self._use(self._codec)
         self._start()
 
     def __repr__(self) -> str:

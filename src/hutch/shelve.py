@@ -20,7 +20,7 @@ import os
 
 from hutch import dbm
 from hutch.errors import UnsupportedFileError
-from hutch.pickling import ShelveError, UnreadableValueError, check_pair
+from hutch.pickling import ShelveError, UnreadableValueError, check_codec
 from hutch.shelf import Shelf
 from hutch.writeback import check_cache_size
 
@@ -28,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal, TypeAlias
 
+    from hutch.codecs.base import Codec
     from hutch.encoding import FileName
     from hutch.pickling import Deserializer, Serializer
 
@@ -80,6 +81,7 @@ class DbfilenameShelf(Shelf):
         writeback: see `open`.
         serializer: see `open`.
         deserializer: see `open`.
+        codec: see `open`.
         cache_size: see `open`.
         engine_options: see `open`.
     """
@@ -93,10 +95,11 @@ class DbfilenameShelf(Shelf):
         *,
         serializer: Serializer | None = None,
         deserializer: Deserializer | None = None,
+        codec: Codec | None = None,
         cache_size: int | None = None,
         **engine_options: Any,
     ) -> None:
-        check_pair(serializer, deserializer)  # before flag 'n' empties a database for nothing
+        check_codec(codec, protocol, serializer, deserializer)  # before flag 'n' empties a database for nothing
         check_cache_size(cache_size)
         if flag != "n":
             _refuse_other_kinds(filename)
@@ -106,6 +109,7 @@ class DbfilenameShelf(Shelf):
             writeback,
             serializer=serializer,
             deserializer=deserializer,
+            codec=codec,
             cache_size=cache_size,
         )
 
@@ -118,6 +122,7 @@ def open(  # noqa: A001  # its name in shelve
     *,
     serializer: Serializer | None = None,
     deserializer: Deserializer | None = None,
+    codec: Codec | None = None,
     cache_size: int | None = None,
     **engine_options: Any,
 ) -> DbfilenameShelf:
@@ -131,11 +136,12 @@ def open(  # noqa: A001  # its name in shelve
         writeback: see `Shelf`.
         serializer: see `Shelf`.
         deserializer: see `Shelf`.
+        codec: see `Shelf`.
         cache_size: see `Shelf`.
         engine_options: `mode`, `durability`, `exclusive`, `timeout` and `verify` of `hutch.dbm.open`.
 
     Raises:
-        ShelveError: of serializer and deserializer only one is given.
+        ShelveError: of serializer and deserializer only one is given, or something that contradicts a codec.
         UnsupportedFileError: there is a shelf of this name that another module of ``dbm`` has made: an empty
             one beside it would look as if everything were lost.
         Exception: as `hutch.dbm.open` has it.
@@ -147,6 +153,7 @@ def open(  # noqa: A001  # its name in shelve
         writeback,
         serializer=serializer,
         deserializer=deserializer,
+        codec=codec,
         cache_size=cache_size,
         **engine_options,
     )

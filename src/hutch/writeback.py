@@ -5,7 +5,8 @@ from __future__ import annotations
 from threading import RLock
 
 from hutch.cache import MISSING, WritebackCache
-from hutch.pickling import Pickling
+from hutch.codecs.base import Pieces, joined
+from hutch.pickling import Pickling, storable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,13 +87,14 @@ class Writeback(Pickling):
         """Store an object that pickles to `data`, and only then cache it."""
         name = self._encode_key(key)
         with self._cache_lock():
-            self.dict[name] = data
+            self.dict[name] = storable(self.dict, data)
             self._keep(key, value, data)
 
     def _keep(self, key: str, value: Any, data: Any) -> None:
         """Cache an object that has just been stored as `data`, where objects are cached."""
         if self.writeback:
-            self._hold(key, value, data, data)
+            stored = joined(data) if type(data) is Pieces else data
+            self._hold(key, value, stored, self._try_dump(key, value) if self._wraps() else stored)
         else:
             self.cache.drop(key)
 
@@ -117,6 +119,7 @@ class Writeback(Pickling):
             failures: if given, what cannot be pickled is passed over, and its error put here.
         """
         cache = self.cache
+        wraps = self._wraps()
         changes = {}
         done = []
         for key in list(cache if keys is None else keys):
@@ -127,7 +130,9 @@ class Writeback(Pickling):
                 cache.touch(key, value)
                 continue
             try:
-                data = self._dump(key, value)
+                pickled = self._dump_inner(key, value)
+                if cache.is_changed(key, pickled):
+                    changes[key] = self._dump(key, value) if wraps else pickled, pickled
             except Exception as problem:
                 if drop:
                     cache.touch(key, value)
@@ -137,12 +142,10 @@ class Writeback(Pickling):
                     failures.append(problem)
                 continue
             done.append(key)
-            if cache.is_changed(key, data):
-                changes[key] = data
         if changes:
-            self._apply({self._encode_key(key): data for key, data in changes.items()})
-            for key, data in changes.items():
-                cache.mark(key, data, data)
+            self._apply({self._encode_key(key): storable(self.dict, data) for key, (data, _) in changes.items()})
+            for key, (data, pickled) in changes.items():
+                cache.mark(key, data, pickled)
         if drop:
             for key in done:
                 cache.drop(key)
@@ -192,10 +195,10 @@ class Writeback(Pickling):
 
     def _store_edited(self, key: str, value: Any, before: Any) -> None:
         """Store an object that `_fetch_for_edit` has given out, if it pickles to something else than `before`."""
-        data = self._dump(key, value)
-        if before is MISSING or data != before:
+        pickled = self._dump_inner(key, value)
+        if before is MISSING or pickled != before:
             if self._is_plain:
-                self._put(key, value, data)
+                self._put(key, value, self._dump(key, value) if self._wraps() else pickled)
             else:
                 self[key] = value  # type: ignore[index]
 
