@@ -175,9 +175,7 @@ class Attaching(Shared):
 
     def _rebuild(self, snapshot: Snapshot, *, rewrite: bool) -> None:
         was_plain = not snapshot.database_id
-        floor = 0
-        if self.is_pinned() or (was_plain and not snapshot.entries):
-            floor = self.heap_file_blocks()
+        floor = self.heap_file_blocks() if was_plain and not snapshot.entries else 0
         problem = self.rebuild(snapshot, rewrite=rewrite, rewrite_values=self._has_failed_sync(), heap_floor=floor)
         if problem is not None:
             raise problem

@@ -120,8 +120,6 @@ def rewrite(handle: Handle, *, heap_floor: int | None = None, needs_index: bool 
     snapshot = load_snapshot(raw.read_at(0, raw.size()), raw.path, handle.journal, None)
     snapshot.inline.clear()  # the heap has them
     floor = old.heap_floor if heap_floor is None else heap_floor
-    if handle.is_pinned():
-        floor = old.heap_blocks
     checkpoints = old.checkpoints + 1
     handle.rebuild(snapshot, rewrite=True, heap_floor=floor, needs_index=needs_index)
     handle.attach()

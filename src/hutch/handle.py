@@ -146,11 +146,13 @@ class Handle(CatchingUp):
         fs, names = self.file_system, self.names
         snapshot = Snapshot()
         is_alone = self.exclusive or self.locks.presence.try_lock()
+        is_pinned = self.is_pinned()  # by views of handles that have been closed: beside others, none is cut off anyway
         self.rebuild(snapshot, rewrite=True, heap_floor=0 if is_alone else self.heap_file_blocks())
         if is_alone:
-            self.heap.file.view = b""  # type: ignore[assignment]
-            self.heap.file.file.truncate(0)
-            self.heap.file.refresh()
+            if not is_pinned:
+                self.heap.file.view = b""  # type: ignore[assignment]
+                self.heap.file.file.truncate(0)
+                self.heap.file.refresh()
             if not self.exclusive:
                 self.locks.presence.try_lock(shared=True)
         if fs.exists(names.backup):

@@ -36,7 +36,6 @@ def clear(store: Store, changes: list[Change]) -> None:
     """Remove everything and store `changes`, in one commit: the rename of a new directory. Inside `enter`."""
     index = store.index
     assert index is not None
-    floor = index.heap_blocks if store.is_pinned() else 0
     snapshot = Snapshot(
         database_id=index.identity.database_id, generation=index.identity.generation, sequence=index.sequence + 1
     )
@@ -53,7 +52,7 @@ def clear(store: Store, changes: list[Change]) -> None:
     if extents:
         store.heap.reserve(position)
         store.heap.write(extents)
-    store.rebuild(snapshot, rewrite=True, heap_floor=floor)
+    store.rebuild(snapshot, rewrite=True)
     store.freed.clear()
     store.index = None  # the next statement attaches to the new one
 

@@ -24,11 +24,14 @@ _MAX_GAP_BLOCKS = 128 * 1024
 
 
 def reorganize(store: Store) -> None:
-    """Pack heap and directory. Inside `enter`; others read meanwhile, and write afterwards. O(bytes moved)."""
+    """Pack heap and directory. Inside `enter`; others read meanwhile, and write afterwards. O(bytes moved).
+
+    While somebody has a pin, nothing can be written over what no entry owns: only the directory is packed.
+    """
     checkpoint(store)
-    if not store.is_pinned():
-        while store.index is not None and _pack_round(store):
-            checkpoint(store)
+    # A pin that comes during a round is one of values that their entries own, and a round writes over none of these.
+    while store.index is not None and not store.is_pinned() and _pack_round(store):
+        checkpoint(store)
     if store.index is None:
         return  # no space for an index: nothing is lost, and nothing more can be moved
     rewrite(store, heap_floor=0)

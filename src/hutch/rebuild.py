@@ -23,6 +23,10 @@ from hutch.names import Names
 from hutch.records import NamedTuple
 from hutch.recovery import Snapshot
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["Place", "open_journal", "rebuild"]
 
 _FLAGS = slice(fmt.PENDING_AT, fmt.SUPERSEDED_AT + 1)
@@ -58,6 +62,8 @@ def rebuild(
     rewrite_values: bool = False,
     needs_index: bool = True,
     heap_floor: int = 0,
+    heap_end: int = 0,
+    is_pinned: Callable[[], bool] = bool,
 ) -> Exception | None:
     """Make the files agree with `snapshot`. Under the writer lock.
 
@@ -67,6 +73,8 @@ def rebuild(
             pages may be marked clean without having reached the disk.
         needs_index: False: a disk with no room for an index, which is only a cache, is none to fail for.
         heap_floor: blocks below it are not given out again, whoever owns them.
+        heap_end: the block behind all that anybody may be looking at.
+        is_pinned: whether somebody may be looking at values that no entry owns any more.
 
     Returns:
         What kept the new index from being put in place: directory and heap are complete all the same.
@@ -79,7 +87,7 @@ def rebuild(
     if rewrite:
         if not snapshot.database_id:
             snapshot.database_id = file_system.random_id()
-        _bring_values_in(place, snapshot, rewrite_values)
+        _bring_values_in(place, snapshot, rewrite_values, heap_end if is_pinned() else 0)
         try:
             heap.file.file.sync()
         except OSError as problem:
@@ -129,7 +137,13 @@ def rebuild(
             journal.file.file.sync()
         if new_index is None:
             return no_index
+        kept = is_pinned()
+        if kept:
+            _raise_heap_end(file_system, new_index, heap_end)
         file_system.replace(new_index, names.index)
+        if not kept and is_pinned():
+            # Until here what was in force before could be read: of that, no pin which comes later is.
+            _raise_heap_end(file_system, names.index, heap_end)
     except Exception as problem:
         if new_index is not None:
             _remove_quietly(file_system, new_index)
@@ -137,6 +151,19 @@ def rebuild(
             raise  # somebody else's file has the name: no later attempt would fare better
         return problem
     return None
+
+
+def _raise_heap_end(file_system: FileSystem, path: str, heap_end: int) -> None:
+    """The heap is pinned: an index that nobody writes to yet is to give out only what lies behind all values."""
+    index = Index(MappedFile(file_system.open(path, writable=True), hot=True))
+    index.load_identity()
+    index.load()
+    try:
+        index.begin_update()
+        index.heap_blocks = max(index.heap_blocks, heap_end)
+        index.end_update()
+    finally:
+        index.abandon_update()
 
 
 class _Clearing:
@@ -212,7 +239,7 @@ def _remove_quietly(file_system: FileSystem, path: str) -> None:
         pass  # a temporary that stays is ugly, nothing more
 
 
-def _bring_values_in(place: Place, snapshot: Snapshot, rewrite_values: bool) -> None:
+def _bring_values_in(place: Place, snapshot: Snapshot, rewrite_values: bool, first_free: int) -> None:
     """Write journaled values, give shared or unaligned extents blocks of their own, mark what is lost."""
     heap = place.heap
     heap.file.warm()
@@ -228,7 +255,7 @@ def _bring_values_in(place: Place, snapshot: Snapshot, rewrite_values: bool) -> 
         for _, offset, size, _ in adopted
         for block in range(offset >> fmt.BLOCK_SHIFT, min(fmt.block_count(offset + size), heap_end))
     }
-    move_to = max(min(end, heap_end), 0)
+    move_to = max(min(end, heap_end), first_free)
     for entry in snapshot.entries.values():
         if entry[1] in snapshot.inline:
             move_to = max(move_to, _end_block(entry))

@@ -86,6 +86,8 @@ class Shared:
                 rewrite_values=rewrite_values,
                 needs_index=needs_index,
                 heap_floor=heap_floor,
+                heap_end=self.heap_file_blocks() if self.index is None else self.index.heap_blocks,
+                is_pinned=self.is_pinned,
             )
         except OutcomeUnknownError:
             self.failed = True
