@@ -90,17 +90,16 @@ class Reader(Handle):
                     bucket &= index.low_mask
                 at = _HEADER_BYTES + (bucket + (bucket >> 3)) * 512
                 page = view[at : at + 512]
-                slot = page.find(key_hash >> 56 or 255, 0, 15)
-                if slot >= 0:
+                slot = page.find(key_hash >> 56 or 255)
+                if 0 <= slot < 15:
                     _, checksum, line, offset, size = _unpack_slot(page, 16 + 32 * slot)
-                    if line >> 60 == 1:  # KEYED
-                        end = offset + size
-                        length = len(key)
-                        heap = self.heap.file.view
-                        if length < 256 and heap[end : end + length + 1] == _KEY_LENGTHS[length] + key:
-                            value = heap[offset:end]
-                            if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
-                                return value
+                    end = offset + size
+                    length = len(key)
+                    # Whatever lies behind the value: where it is the key, and the checksum agrees, it is the key's value.
+                    if length < 256 and self.heap.file.view[end : end + length + 1] == _KEY_LENGTHS[length] + key:
+                        value = self.heap.file.view[offset:end]
+                        if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
+                            return value
                     literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
                     if self.directory.file.view[line : line + len(literal)] == literal:
                         value = self.heap.file.view[offset : offset + size]
