@@ -23,6 +23,7 @@ from interpreters import newest_interpreter
 from lethal_files import KillSwitch, LethalFileSystem
 
 ACCOUNTS = 8
+pytestmark = pytest.mark.usefixtures("owners")
 STEP = struct.Struct("<q")
 
 

@@ -372,7 +372,7 @@ def test_lock_files_take_the_heaps_mode_and_nothing_else_is_made(take: TakeLocks
     if take.use_ofd:
         assert made == []
     else:
-        assert made == ["db.dat.pin", "db.dat.presence", "db.dat.writer"]
+        assert made == ["db.dat.owner", "db.dat.pin", "db.dat.presence", "db.dat.writer"]
         for name in made:
             assert stat.S_IMODE((take.heap.parent / name).stat().st_mode) == 0o640
     assert take.heap.stat().st_size == 0

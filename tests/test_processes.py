@@ -26,6 +26,7 @@ from hutch.store import open_store
 from interpreters import newest_interpreter
 
 PROCESSES = 3
+pytestmark = pytest.mark.usefixtures("owners")
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from hutch.errors import (
 )
 from hutch.files import MappedFile
 from hutch.index import Index
+from hutch.owning import Owning
 from hutch.rebuild import open_journal
 from hutch.recovery import Snapshot, load_snapshot
-from hutch.shared import Shared
 
 __all__ = ["Attaching"]
 
@@ -33,11 +33,12 @@ _WATCHED = slice(fmt.WORD_START, fmt.HEAP_DIRTY_AT + 1)
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
-class Attaching(Shared):
+class Attaching(Owning):
     """What a handle does to find out what the database holds. Floor 4."""
 
     def attach(self) -> None:
         """Believe the index on the disk, or mend it, or fall back to memory."""
+        self.give_up_owning()
         self.index = self.snapshot = self.journal = self.watched = None
         self.is_ready_to_write = False
         self.heap.free = None
@@ -46,7 +47,7 @@ class Attaching(Shared):
             return
         if not self.writable:
             deadline = None if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
-            while self.locks.writer.is_taken_elsewhere() and (deadline is None or time.monotonic() < deadline):
+            while self.is_writing_elsewhere() and (deadline is None or time.monotonic() < deadline):
                 time.sleep(_PAUSE_SECONDS)  # a writer is replacing the index right now
                 if self._try_index():
                     return
@@ -57,7 +58,7 @@ class Attaching(Shared):
             return
         held = self.depth > 0 or self.exclusive
         if not held:
-            self.locks.acquire_writer(self.timeout_seconds)
+            self.take_writer_lock()
         try:
             if not self._try_index():
                 rejected = self.rejected
@@ -109,8 +110,8 @@ class Attaching(Shared):
             if isinstance(problem, OSError) and problem.errno in _NO_RESOURCES:
                 raise
             return False
+        self.seed = directory.database_id  # first: whoever finds an index hashes with the seed
         self.index, self.rejected = index, None
-        self.seed = directory.database_id
         return True
 
     def _is_believable(self, index: Index, directory: DirectoryFile) -> bool:

@@ -34,12 +34,13 @@ class CatchingUp(Attaching):
     def _mind_dead_writer(self) -> None:
         """A writer that died behind its commit point has committed: show it to whoever opens from now on."""
         index = self.index
-        if index is None or self.depth or not index.flag(fmt.PENDING_AT) or self.locks.writer.is_taken_elsewhere():
+        if index is None or self.depth or not index.flag(fmt.PENDING_AT) or self.is_writing_elsewhere():
             return
         if self.writable:
             if self.exclusive or self.locks.writer.try_lock():
                 self.depth += 1
                 try:
+                    self.end_other_ownership()
                     self.catch_up()
                 finally:
                     self.depth -= 1
@@ -109,15 +110,12 @@ class CatchingUp(Attaching):
                     self._reload()
                     return
                 index.reserve(len(changes))
-                try:
-                    index.begin_update()
-                    for kind, key, entry, _ in changes:
-                        redo_in_index(index, kind, fmt.hash_key(key, self.seed), entry, self.directory, key)
-                    index.sequence = record.sequence
-                    index.journal_bytes = record.end
-                    index.end_update()
-                finally:
-                    index.abandon_update()
+                index.begin_update()
+                for kind, key, entry, _ in changes:
+                    redo_in_index(index, kind, fmt.hash_key(key, self.seed), entry, self.directory, key)
+                index.sequence = record.sequence
+                index.journal_bytes = record.end
+                index.end_update()
         self.directory.file.warm()
         self.directory.file.refresh()
         self.directory.blank(index.directory_bytes)
@@ -183,18 +181,15 @@ class CatchingUp(Attaching):
         salt = self.file_system.random_id()
         identity = index.identity
         self.journal.reserve(fmt.JOURNAL_HEADER_BYTES)
-        try:
-            # First the odd word: whoever dies in between leaves a journal that the index knows nothing of.
-            index.begin_update()
-            self.journal.start(identity.generation, identity.database_id, index.sequence, index.directory_bytes, salt)
-            index.salt = salt
-            index.base_sequence = index.sequence
-            index.journal_bytes = fmt.JOURNAL_HEADER_BYTES
-            index.changed_lines = 0
-            index.store_round()
-            index.end_update()
-        finally:
-            index.abandon_update()
+        # First the odd word: whoever dies in between leaves a journal that the index knows nothing of.
+        index.begin_update()
+        self.journal.start(identity.generation, identity.database_id, index.sequence, index.directory_bytes, salt)
+        index.salt = salt
+        index.base_sequence = index.sequence
+        index.journal_bytes = fmt.JOURNAL_HEADER_BYTES
+        index.changed_lines = 0
+        index.store_round()
+        index.end_update()
 
     def find_free_space(self, index: Index) -> None:
         """List the free extents if they are worth a scan of the index: O(keys), after a quarter of them moved.

@@ -163,7 +163,7 @@ def commit(
         if not steps:
             return
         record = b"".join(payload)
-        journal.reserve(index.journal_bytes + fmt.RECORD_HEADER_BYTES + len(record))
+        journal.reserve(index.journal_bytes + fmt.RECORD_FRAME_BYTES + len(record))
         if values:
             heap.reserve(heap_blocks)
             heap.write(values)
@@ -205,8 +205,6 @@ def commit(
         index.set_flag(fmt.PENDING_AT, False)
     except Exception:  # noqa: BLE001  # committed all the same: `pending`, or an odd word, tells the next to finish
         pass
-    finally:
-        index.abandon_update()
 
 
 def append(handle: Handle, journal: Journal, position: int, sequence: int, count: int, payload: bytes) -> int:
@@ -266,12 +264,9 @@ def show_deleted(handle: Handle, index: Index, position: Position, line: int, ol
 
 def publish_round(index: Index) -> None:
     """Let the other handles see the state that a checkpoint, or a longer directory, has changed."""
-    try:
-        index.begin_update()
-        index.store_round()
-        index.end_update()
-    finally:
-        index.abandon_update()
+    index.begin_update()
+    index.store_round()
+    index.end_update()
 
 
 def _locate(index: Index, key_hash: int, line: int) -> Position:

@@ -17,6 +17,7 @@ from xxhash import xxh3_64_intdigest as hash64
 
 __all__ = [
     "BLOCK_BYTES",
+    "GATE_END",
     "INLINE_LIMIT_BYTES",
     "KEYED",
     "LOST",
@@ -169,16 +170,20 @@ JOURNAL_HEADER = Struct("<8sIIQQQQQQ")
 assert JOURNAL_HEADER.size == 64
 
 RECORD_MAGIC = 0x63657268  # "hrec"; not zero, for zeros must never be a record
-# magic, operation count, payload bytes, sequence; the checksum (seeded with the salt) covers them and the payload
+# magic, operation count, payload bytes, sequence; then the payload; then a checksum of both, seeded with the salt
 RECORD_HEADER = Struct("<IIQQ")
 RECORD_CHECKSUM = Struct("<Q")
-RECORD_HEADER_BYTES = RECORD_HEADER.size + RECORD_CHECKSUM.size
-assert RECORD_HEADER_BYTES == 32
+RECORD_HEADER_BYTES = RECORD_HEADER.size
+RECORD_FRAME_BYTES = RECORD_HEADER.size + RECORD_CHECKSUM.size
+assert RECORD_FRAME_BYTES == 32
 
 # kind, whether the value follows, key bytes, line (offset and flags), value offset, value bytes, checksum
 OPERATION = Struct("<BBHIQQQII")
 OPERATION_BYTES = OPERATION.size
 assert OPERATION_BYTES == 40
+# Both in one, for a record of one operation.
+SINGLE_RECORD = Struct("<IIQQBBHIQQQII")
+assert SINGLE_RECORD.size == RECORD_HEADER_BYTES + OPERATION_BYTES
 OP_INSERT = 1  # a new key: a line of its own
 OP_REPLACE = 2  # a new value for the line of an old key
 OP_DELETE = 3
@@ -194,11 +199,14 @@ INDEX_HEADER_BYTES = 4096
 # Mutable header: magic 0-8, version word 8-16 (odd: a writer is inside), then flags of a byte each.
 WORD_START, WORD_END = 8, 16
 PENDING_AT = 16  # 1 from before the journal is written until the index has seen it
-SUPERSEDED_AT = 17  # 1: another file has taken this one's name
-CLEAN_AT = 18  # 1: synced, and the journal is empty
-FOLDER_SYNCED_AT = 19  # 1: the files' names are durable
-SYNC_FAILED_AT = 20  # 1: a sync has failed since the last recovery
-HEAP_DIRTY_AT = 21  # 1: values above the inline limit are not synced yet
+WANTED_AT = 17  # 1: somebody wants the writer lock, so its owner is to ask for it, too
+SUPERSEDED_AT = 18  # 1: another file has taken this one's name
+OWNED_AT = 19  # 1: whoever holds the owner lock writes without asking for the writer lock
+GATE_END = 20  # behind all that a statement looks at before it writes
+CLEAN_AT = 20  # 1: synced, and the journal is empty
+FOLDER_SYNCED_AT = 21  # 1: the files' names are durable
+SYNC_FAILED_AT = 22  # 1: a sync has failed since the last recovery
+HEAP_DIRTY_AT = 23  # 1: values above the inline limit are not synced yet
 WORD = Struct("<Q")
 
 # State that every commit changes: sequence, journal end, directory end, heap end (blocks), live blocks,

@@ -69,7 +69,7 @@ class Handle(CatchingUp):
             self.locks.acquire_presence(exclusive=exclusive, timeout_seconds=self.timeout_seconds)
             self.exclusive = exclusive
             if exclusive:
-                self.locks.acquire_writer(self.timeout_seconds)
+                self.take_writer_lock()
             self._find_directory(flag, mode)
             if flag == "n":
                 self.locked(self._start_anew)
@@ -84,7 +84,7 @@ class Handle(CatchingUp):
     def locked(self, action: Callable[[], object]) -> None:
         """Run `action` under the writer lock."""
         if not self.exclusive:
-            self.locks.acquire_writer(self.timeout_seconds)
+            self.take_writer_lock()
         try:
             action()
         finally:
@@ -195,7 +195,7 @@ class Handle(CatchingUp):
             with self.thread_lock:
                 if self.index is not index:
                     return
-                if (self.depth or not self.locks.writer.is_taken_elsewhere()) and index.is_writer_inside():
+                if (self.depth or not self.is_writing_elsewhere()) and index.is_writer_inside():
                     self.attach()
                     return
 
@@ -223,7 +223,7 @@ class Handle(CatchingUp):
             if self._try_index():
                 self.snapshot = None
                 self._mind_dead_writer()
-            elif not self.locks.writer.is_taken_elsewhere():
+            elif not self.is_writing_elsewhere():
                 self.attach()  # its writer died: what it committed is in directory and journal
 
     def confirm(self) -> None:
@@ -258,14 +258,21 @@ class Handle(CatchingUp):
             raise
         try:
             index = self.index
-            # The word and the pending flag: what reading saw meanwhile does not count, for writing needs more.
+            # What reading saw meanwhile does not count, for writing needs more.
             if (
                 index is None
                 or self.failed
                 or not self.is_ready_to_write
-                or index.file.view[8:17] != (self.left_at if self.depth == 1 else index.seen)
+                or index.file.view[8:20]
+                != (index.word + self.gate if self.depth > 1 or self.is_owner else self.left_word + self.gate)
             ):
+                self.calm = 0
+                if self.depth == 1 and not self.exclusive:
+                    if self.is_owner:
+                        self.give_up_owning()
+                    self.end_other_ownership(None if timeout is None else time.monotonic() + timeout)
                 self.catch_up()
+                self.expect_gate()
         except BaseException:
             self.leave()
             raise
@@ -277,11 +284,17 @@ class Handle(CatchingUp):
         self.depth -= 1
         try:
             if not self.depth:
-                self.left_at = self.index.seen if self.index is not None else b""
-                if not self.exclusive and not self.closed:
-                    self.locks.release_writer()
+                index = self.index
+                if index is not None:
+                    self.left_word = index.word
+                    if not self.is_owner:
+                        self.consider_owning()
         finally:
-            self.thread_lock.release()
+            try:
+                if not self.depth and not self.exclusive and not self.closed:
+                    self.locks.release_writer()
+            finally:
+                self.thread_lock.release()
 
     def _settle(self) -> None:
         """A statement has failed: if it had passed its commit point, let the readers see that it has."""
@@ -292,8 +305,18 @@ class Handle(CatchingUp):
         except BaseException:  # noqa: BLE001  # the statement's own problem is to be raised; the next writer tries again
             pass
 
+    def finish_quietly(self) -> None:
+        """After a statement that failed: under the writer lock, finish what it may have committed."""
+        try:
+            self.enter()
+            self.leave()
+        except BaseException:  # noqa: BLE001  # the statement's own problem is to be raised; the next writer tries again
+            pass
+
     def _release(self) -> None:
         self.closed = True
+        if hasattr(self, "locks"):
+            self.give_up_owning()
         _open_handles.discard(self)
         if hasattr(self, "locks"):
             self.locks.close()
@@ -305,6 +328,7 @@ class Handle(CatchingUp):
         """In a forked child: the parent's locks are not ours."""
         self.thread_lock = threading.RLock()
         self.depth = 0
+        self.is_owner = False
         self.pins = 0
         self.index = self.snapshot = self.journal = None
         if not self.closed and not self.is_forked:

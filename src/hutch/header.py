@@ -2,13 +2,13 @@
 
 It says whether the index may be believed (clean, or written by this very boot of the machine), which
 directory it belongs to, and how far heap, directory and journal reach. Writers change it under the writer
-lock; readers take no lock: they remember `seen` (version word and pending flag) and compare.
+lock; readers take no lock: they remember the version word, and compare.
 """
 
 from __future__ import annotations
 
 from struct import Struct
-from threading import RLock
+from threading import Lock
 
 from hutch import format as fmt
 from hutch.errors import CorruptIndexError
@@ -42,10 +42,11 @@ class IndexHeader:
 
     def __init__(self, file: MappedFile) -> None:
         self.file = file
-        self.word = b""  # what readers compare: they may read while a commit is pending
-        self.seen = b""  # what writers compare: the word and the pending flag, which must be 0
+        self.word = b""  # as of the last `load` or update; even
+        self._number = 0  # the same
         # Threads of one handle share the fields below: none may load while another is inside an update.
-        self._fields_lock = RLock()
+        self._load_lock = Lock()
+        self._is_loading = False
         self.identity = Identity(0, 0, 0, 0, 0, 0, b"")
         self.sequence = 0
         self.journal_bytes = 0
@@ -67,8 +68,8 @@ class IndexHeader:
         self.header_offset = 0
         self.checkpoints = 0
         self.high_mask = 0
-        self._room_for_buckets = 0
-        self._checked = bytearray()  # buckets whose seals this handle has seen intact
+        self.room_for_buckets = 0
+        self.checked = bytearray()  # buckets whose seals this handle has seen intact
         self.low_mask = 0
 
     # --- reading ---
@@ -98,22 +99,29 @@ class IndexHeader:
         Raises:
             CorruptIndexError: the state contradicts the size of the file.
         """
-        with self._fields_lock:
-            view = self.file.view
-            word = view[fmt.WORD_START : fmt.WORD_END]
-            packed = view[fmt.STATE_AT : fmt.ROUND_AT + fmt.ROUND.size]
-            if len(packed) < fmt.ROUND_AT + fmt.ROUND.size - fmt.STATE_AT:
-                raise CorruptIndexError("the index is cut short")
-            if word[0] & 1 or view[fmt.WORD_START : fmt.WORD_END] != word:
-                return False
-            self._unpack(packed)
-            if len(view) < self.table_bytes(self.bucket_count):
-                self.file.refresh()  # another process has grown the file
-                if len(self.file.view) < self.table_bytes(self.bucket_count):
-                    raise CorruptIndexError("the index is shorter than its buckets")
-            self.word = word
-            self.seen = word + b"\0"
-            return True
+        with self._load_lock:
+            self._is_loading = True  # before the word is read: `begin_update` changes the word before it reads this
+            try:
+                return self._load()
+            finally:
+                self._is_loading = False
+
+    def _load(self) -> bool:
+        view = self.file.view
+        word = view[fmt.WORD_START : fmt.WORD_END]
+        packed = view[fmt.STATE_AT : fmt.ROUND_AT + fmt.ROUND.size]
+        if len(packed) < fmt.ROUND_AT + fmt.ROUND.size - fmt.STATE_AT:
+            raise CorruptIndexError("the index is cut short")
+        if word[0] & 1 or view[fmt.WORD_START : fmt.WORD_END] != word:
+            return False
+        self._unpack(packed)
+        if len(view) < self.table_bytes(self.bucket_count):
+            self.file.refresh()  # another process has grown the file
+            if len(self.file.view) < self.table_bytes(self.bucket_count):
+                raise CorruptIndexError("the index is shorter than its buckets")
+        self.word = word
+        self._number = int.from_bytes(word, "little")
+        return True
 
     def _unpack(self, packed: bytes) -> None:
         (
@@ -193,10 +201,11 @@ class IndexHeader:
         return True
 
     def begin_update(self) -> None:
-        """Make the version word odd: readers wait. `end_update` or `abandon_update` must follow."""
-        self._fields_lock.acquire()
-        odd = int.from_bytes(self.word, "little") + 1 & _WORD_MASK
-        self.file.view[8:16] = odd.to_bytes(8, "little")
+        """Make the version word odd: readers wait. If `end_update` never follows, the next writer rebuilds."""
+        self.file.view[fmt.WORD_START : fmt.WORD_END] = (self._number | 1).to_bytes(8, "little")
+        if self._is_loading:
+            with self._load_lock:  # its reader has seen the word as it was
+                pass
 
     def end_update(self) -> None:
         """Publish the state, make the version word even again: readers look anew."""
@@ -214,19 +223,9 @@ class IndexHeader:
             self.overflow_free,
             self.overflow_used,
         )
-        even = int.from_bytes(self.word, "little") + 2 & _WORD_MASK
-        word = even.to_bytes(8, "little")
+        self._number = number = self._number + 2 & _WORD_MASK
+        self.word = word = number.to_bytes(8, "little")
         view[fmt.WORD_START : fmt.WORD_END] = word
-        self.word = word
-        self.seen = word + b"\0"
-        self._fields_lock.release()
-
-    def abandon_update(self) -> None:
-        """In a `finally` around an update: if it was interrupted, the word stays odd, and the next writer rebuilds."""
-        try:
-            self._fields_lock.release()
-        except RuntimeError:
-            pass  # the update had ended, or not begun
 
     def store_round(self) -> None:
         """Write the state that a checkpoint changes; inside an update."""

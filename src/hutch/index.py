@@ -11,6 +11,7 @@ Everything read from the file is bounds-checked, for it may be torn or hostile.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from struct import Struct
 
 from hutch import format as fmt
 from hutch.errors import CorruptIndexError
@@ -35,6 +36,7 @@ _ZEROS = bytes(_BUCKET)
 _NO_LINK = bytes(fmt.LINK.size)
 _unpack_slot = fmt.SLOT.unpack_from
 _pack_slot = fmt.SLOT.pack
+_unpack_lows = Struct("<" + "I28x" * _SLOTS).unpack_from  # the low half of each slot's hash
 _TAGS = [bytes((tag or 255,)) for tag in range(256)]
 _GROWTH_BYTES = 8 * 1024
 _MAX_GROWTH_BYTES = 16 * 1024 * 1024
@@ -68,7 +70,7 @@ class Index(IndexHeader):
 
     def is_miss(self, bucket: int, page: bytes) -> bool:
         """Whether a first page without the tag settles it: no page follows, and its seal has been seen intact."""
-        return page[_LINK_AT:_LINK_END] == _NO_LINK and bucket < len(self._checked) and self._checked[bucket] == 1
+        return page[_LINK_AT:_LINK_END] == _NO_LINK and bucket < len(self.checked) and self.checked[bucket] == 1
 
     def candidates(self, key_hash: int) -> Iterator[tuple[Position, fmt.Entry]]:
         """Every entry whose hash agrees.
@@ -130,7 +132,7 @@ class Index(IndexHeader):
         Raises:
             OSError: no space; nothing has changed.
         """
-        if self.bucket_count + insertions <= self._room_for_buckets:
+        if self.bucket_count + insertions <= self.room_for_buckets:
             return
         needed = self.table_bytes(self.bucket_count + insertions + 2 * _STRIDE)
         have = len(self.file.view)
@@ -139,7 +141,7 @@ class Index(IndexHeader):
             step = min(max(have >> 2, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
             self.file.grow(max(needed, have + step))
         pages = (len(self.file.view) - _HEADER) // _BUCKET
-        self._room_for_buckets = pages // _STRIDE * (_STRIDE - 1) - 2 * _STRIDE
+        self.room_for_buckets = pages // _STRIDE * (_STRIDE - 1) - 2 * _STRIDE
 
     def insert(self, key_hash: int, entry: fmt.Entry) -> None:
         """Add an entry. O(1) amortized; `reserve` must have made room."""
@@ -182,13 +184,6 @@ class Index(IndexHeader):
         view = self.file.view
         view[at + _SEAL_AT : at + _BUCKET] = _hash64(view[at : at + _SEAL_AT], at).to_bytes(8, "little")
 
-    def is_checked(self, key_hash: int) -> bool:
-        """Whether this handle has seen the bucket's seals intact."""
-        bucket = key_hash & self.high_mask
-        if bucket >= self.bucket_count:
-            bucket &= self.low_mask
-        return bucket < len(self._checked) and self._checked[bucket] == 1
-
     def check_bucket(self, key_hash: int, *, again: bool = False) -> None:
         """Make sure that a miss is a miss: once a bucket and handle, for what is in memory does not rot.
 
@@ -196,14 +191,14 @@ class Index(IndexHeader):
             CorruptIndexError: a page of the bucket is not as it was written (or is being written right now).
         """
         bucket = self._bucket_of(key_hash)
-        if bucket < len(self._checked):
-            if self._checked[bucket] and not again:
+        if bucket < len(self.checked):
+            if self.checked[bucket] and not again:
                 return
         else:
-            self._checked.extend(bytes(self.bucket_count - len(self._checked)))
+            self.checked.extend(bytes(self.bucket_count - len(self.checked)))
         for at, page in self._chain(bucket):
             _check_seal(at, page)
-        self._checked[bucket] = 1
+        self.checked[bucket] = 1
 
     def _put_in_chain(self, key_hash: int, entry: fmt.Entry) -> bool:
         view = self.file.view
@@ -257,15 +252,25 @@ class Index(IndexHeader):
         old = new & self.low_mask
         at = _HEADER + (old + (old >> _SHIFT)) * _BUCKET
         page = self.file.view[at : at + _BUCKET]
-        stay: list[tuple[int, bytes]] = []
-        move: list[tuple[int, bytes]] = []
-        spare: list[int] = []
         _check_seal(at, page)
-        self._part(page, stay, move)
-        if page[fmt.LINK_AT : _LINK_END] == _NO_LINK:
-            self._write_page(new + (new >> _SHIFT), move, 0)
-            self._write_page(old + (old >> _SHIFT), stay, 0)
+        if page[_LINK_AT:_LINK_END] == _NO_LINK:
+            # Both pages keep all slots, each with the tags of its own: what has no tag is empty, whatever it holds.
+            bit = self.low_mask + 1
+            lows = _unpack_lows(page, _SLOTS_AT)
+            rest = page[_SLOTS:_SEAL_AT]
+            view = self.file.view
+            moving = bytes([tag if low & bit else 0 for tag, low in zip(page, lows, strict=False)]) + rest
+            target = _HEADER + (new + (new >> _SHIFT)) * _BUCKET
+            view[target : target + _BUCKET] = moving + _hash64(moving, target).to_bytes(8, "little")
+            staying = bytes([0 if low & bit else tag for tag, low in zip(page, lows, strict=False)]) + rest
+            view[at : at + _BUCKET] = staying + _hash64(staying, at).to_bytes(8, "little")
+            if len(self.checked) == new:
+                self.checked.append(1)
         else:
+            stay: list[tuple[int, bytes]] = []
+            move: list[tuple[int, bytes]] = []
+            spare: list[int] = []
+            self._part(page, stay, move)
             for at, page in self._chain(old):
                 number = (at - _HEADER) // _BUCKET
                 if number % _STRIDE == _STRIDE - 1:

@@ -130,8 +130,8 @@ class Journal:
     def append(self, position: int, sequence: int, count: int, payload: bytes) -> int:
         """Write a record into reserved space; returns the offset behind it."""
         head = fmt.RECORD_HEADER.pack(fmt.RECORD_MAGIC, count, len(payload), sequence)
-        checksum = fmt.hash64(head + payload, self.salt)
-        record = head + checksum.to_bytes(8, "little") + payload
+        record = head + payload
+        record += fmt.RECORD_CHECKSUM.pack(fmt.hash64(record, self.salt))
         self.file.write(position, record)
         return position + len(record)
 
@@ -147,17 +147,17 @@ class Journal:
         if len(self.file.view) < size:
             self.file.refresh()
         view = self.file.view
-        while position + fmt.RECORD_HEADER_BYTES <= size:
+        while position + fmt.RECORD_FRAME_BYTES <= size:
             head = view[position : position + fmt.RECORD_HEADER_BYTES]
             magic, _, payload_bytes, number = fmt.RECORD_HEADER.unpack_from(head)
-            end = position + fmt.RECORD_HEADER_BYTES + payload_bytes
+            end = position + fmt.RECORD_FRAME_BYTES + payload_bytes
             if magic != fmt.RECORD_MAGIC or number != sequence + 1 or end > size:
                 return
-            payload = view[position + fmt.RECORD_HEADER_BYTES : end]
-            covered = head[: fmt.RECORD_HEADER.size] + payload
-            if fmt.hash64(covered, self.salt) != int.from_bytes(head[fmt.RECORD_HEADER.size :], "little"):
+            record = view[position:end]
+            covered, checksum = record[: -fmt.RECORD_CHECKSUM.size], record[-fmt.RECORD_CHECKSUM.size :]
+            if fmt.hash64(covered, self.salt) != int.from_bytes(checksum, "little"):
                 return
-            yield Record(number, payload, end)
+            yield Record(number, covered[fmt.RECORD_HEADER_BYTES :], end)
             position, sequence = end, number
 
     def empty(self) -> None:

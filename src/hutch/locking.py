@@ -1,14 +1,15 @@
-"""The three locks of a database, all on NAME.dat, which nobody ever replaces or unlinks.
+"""The four locks of a database, all on NAME.dat, which nobody ever replaces or unlinks.
 
 | lock | held by | shared | exclusive |
 |---|---|---|---|
 | writer | a statement that writes, a transaction, a recovery | - | one at a time |
 | presence | every open handle | ordinary handles | ``exclusive=True``; a close that finds itself last |
+| owner | a handle that writes again and again, alone: see `owning` | - | one at a time |
 | pin | a live zero-copy view, a backup | any number | never taken; only asked about |
 
 Where the system has them these are open file description locks on single bytes far past the end of
 the file. POSIX record locks will not do: they vanish when any descriptor of the file is closed. flock
-cannot tell three ranges apart, so where only flock exists each lock gets a file of its own.
+cannot tell ranges apart, so where only flock exists each lock gets a file of its own.
 
 Both kinds belong to the open file description, which a forked child shares: the child closes its
 copies (`Locks.forget`) and opens its own before it does anything else.
@@ -139,10 +140,14 @@ class Locks:
     """The locks of one handle."""
 
     def __init__(
-        self, fds: list[int], ranges: tuple[RangeLock, RangeLock, RangeLock], identity: tuple[int, int], path: str
+        self,
+        fds: list[int],
+        ranges: tuple[RangeLock, RangeLock, RangeLock, RangeLock],
+        identity: tuple[int, int],
+        path: str,
     ) -> None:
         self._fds = fds
-        self.writer, self.presence, self.pin = ranges
+        self.writer, self.presence, self.pin, self.owner = ranges
         self.identity = identity
         self._path = path
         # Bound once: every statement that writes calls both.
@@ -220,16 +225,16 @@ def open_locks(path: str, *, writable: bool, use_ofd: bool = HAS_OFD) -> Locks:
     status = os.fstat(fd)
     identity = (status.st_dev, status.st_ino)
     if use_ofd:
-        return Locks([fd], (OfdRange(fd, 0), OfdRange(fd, 1), OfdRange(fd, 2)), identity, path)
+        return Locks([fd], (OfdRange(fd, 0), OfdRange(fd, 1), OfdRange(fd, 2), OfdRange(fd, 3)), identity, path)
     fds = [fd]
     try:
-        for suffix in (".writer", ".presence", ".pin"):
+        for suffix in (".writer", ".presence", ".pin", ".owner"):
             fds.append(_open_lock_file(os.path.realpath(path) + suffix, status))
     except BaseException:
         for opened in fds:
             os.close(opened)
         raise
-    ranges = (FlockRange(fds[1]), FlockRange(fds[2]), FlockRange(fds[3]))
+    ranges = (FlockRange(fds[1]), FlockRange(fds[2]), FlockRange(fds[3]), FlockRange(fds[4]))
     return Locks(fds, ranges, identity, path)
 
 

@@ -30,6 +30,7 @@ _hash64 = fmt.hash64
 _unpack_slot = fmt.SLOT.unpack_from
 _HEADER_BYTES = fmt.INDEX_HEADER_BYTES
 _KEY_LENGTHS = fmt.KEY_LENGTHS
+_KEYED, _LOST = fmt.KEYED, fmt.LOST
 # `get` has these as numbers.
 assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK, fmt.KEYED) == (8, 16, 0xFFFFFFFF, 1 << 60)
 assert (fmt.BUCKET_BYTES, fmt.BUCKET_SLOTS, fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.OVERFLOW_SHIFT) == (512, 15, 16, 32, 3)
@@ -93,13 +94,14 @@ class Reader(Handle):
                 slot = page.find(key_hash >> 56 or 255)
                 if 0 <= slot < 15:
                     _, checksum, line, offset, size = _unpack_slot(page, 16 + 32 * slot)
-                    end = offset + size
-                    length = len(key)
-                    # Whatever lies behind the value: where it is the key, and the checksum agrees, it is the key's value.
-                    if length < 256 and self.heap.file.view[end : end + length + 1] == _KEY_LENGTHS[length] + key:
-                        value = self.heap.file.view[offset:end]
-                        if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
-                            return value
+                    if _KEYED <= line < _LOST:
+                        end = offset + size
+                        length = len(key)
+                        heap = self.heap.file.view
+                        if length < 256 and heap[end : end + length + 1] == _KEY_LENGTHS[length] + key:
+                            value = heap[offset:end]
+                            if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
+                                return value
                     literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
                     if self.directory.file.view[line : line + len(literal)] == literal:
                         value = self.heap.file.view[offset : offset + size]
@@ -220,7 +222,7 @@ class Reader(Handle):
                 self._watch(index)
                 return
             if not self.depth and not self.exclusive:
-                self.locks.acquire_writer(self.timeout_seconds)
+                self.take_writer_lock()
             self.depth += 1
             try:
                 self.index.set_flag(fmt.SUPERSEDED_AT, True)

@@ -158,12 +158,9 @@ def _raise_heap_end(file_system: FileSystem, path: str, heap_end: int) -> None:
     index = Index(MappedFile(file_system.open(path, writable=True), hot=True))
     index.load_identity()
     index.load()
-    try:
-        index.begin_update()
-        index.heap_blocks = max(index.heap_blocks, heap_end)
-        index.end_update()
-    finally:
-        index.abandon_update()
+    index.begin_update()
+    index.heap_blocks = max(index.heap_blocks, heap_end)
+    index.end_update()
 
 
 class _Clearing:
@@ -182,7 +179,7 @@ class _Clearing:
             self.position, sequence = record.end, record.sequence
         self.sequence = sequence + 1
         snapshot.sequence = max(snapshot.sequence, self.sequence)
-        journal.reserve(self.position + fmt.RECORD_HEADER_BYTES + fmt.OPERATION_BYTES)
+        journal.reserve(self.position + fmt.RECORD_FRAME_BYTES + fmt.OPERATION_BYTES)
 
     def say(self) -> None:
         """Commit it. Should the rename never come, the next writer finds `pending` and does it again."""

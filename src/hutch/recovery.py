@@ -128,7 +128,7 @@ def load_snapshot(data: bytes, path: str, journal: Journal | None, heap: Heap | 
     if journal is not None and header is None and journal.is_doubtful:
         # Torn in the very first start of a round: then no record follows.
         at = fmt.JOURNAL_HEADER_BYTES
-        snapshot.foreign_journal = any(journal.file.view[at : at + fmt.RECORD_HEADER_BYTES])
+        snapshot.foreign_journal = any(journal.file.view[at : at + fmt.RECORD_FRAME_BYTES])
     if journal is not None and header is not None:
         first = next(journal.records(fmt.JOURNAL_HEADER_BYTES, header.base_sequence), None)
         snapshot.foreign_journal = stranger and first is not None

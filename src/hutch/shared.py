@@ -22,7 +22,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["Shared"]
+__all__ = ["FIRST_PATIENCE", "Shared"]
+
+# So many statements in a row, with nobody else writing in between, make an owner.
+FIRST_PATIENCE = 16
 
 
 class Shared:
@@ -49,7 +52,12 @@ class Shared:
         self.watched: Index | None = None
         self.watched_header = b""
         self.is_ready_to_write = False
-        self.left_at = b""  # version word and pending flag when this handle last gave the writer lock back
+        self.left_word = b""  # the version word when this handle last gave the right to write back
+        self.gate = b""  # what the header says between word and `fmt.GATE_END` while nothing has happened
+        self.is_owner = False  # see `owning`
+        self.owner_gate = b""  # `gate` inside a statement of the owner
+        self.calm = 0  # statements in a row that nobody else came between
+        self.patience = FIRST_PATIENCE
         self.directory: DirectoryFile
         self.heap: Heap
         self.locks: Locks

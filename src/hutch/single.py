@@ -1,151 +1,233 @@
-"""Commits of one key, unrolled: the steps of `commit`, in its order, with everything else left out.
+"""Commits of one key by the owner of a database, unrolled: the steps of `commit`, in its order, and nothing else.
 
-A put costs as much as the calls that it makes; what is a loop over steps there is straight-line code here. Whatever
-is unusual (free space to be reused, a value too large for the journal, the first line, equal hashes) goes to `commit`.
+A put costs as much as the calls that it makes; what is a loop over steps in `commit` is straight-line code here, and
+state that is at hand is not asked for again. Whatever is unusual goes the long way round: free space to be reused, a
+value too large for the journal, the first line, no room left in one of the files, equal hashes.
 """
 
 from __future__ import annotations
 
+from binascii import hexlify
+
 from hutch import format as fmt
-from hutch.commit import append, commit, cut_off, find, make_durable, publish_round, show_deleted
+from hutch.commit import cut_off, find, show_deleted
+from hutch.errors import CorruptIndexError
 from hutch.handle import Handle
 
-__all__ = ["commit_delete", "commit_put"]
+__all__ = ["delete_as_owner", "put_as_owner"]
 
 _hash_key = fmt.hash64
 _hash64 = fmt.hash64
-_pack_operation = fmt.OPERATION.pack
-_pack_record = fmt.RECORD_HEADER.pack
-_OPERATION_BYTES = fmt.OPERATION_BYTES
-_RECORD_HEADER_BYTES = fmt.RECORD_HEADER_BYTES
-_RECORD_MAGIC = fmt.RECORD_MAGIC
-_CHECKSUM_AT = fmt.RECORD_HEADER.size
+_key_literal = fmt.key_literal
+_pack_record = fmt.SINGLE_RECORD.pack
+_pack_slot = fmt.SLOT.pack
+_pack_state = fmt.STATE.pack
+_unpack_slot = fmt.SLOT.unpack_from
+_MAGIC = fmt.RECORD_MAGIC
+_INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
+_KEYED = fmt.KEYED
 _KEY_LENGTHS = fmt.KEY_LENGTHS
+_OFFSET_MASK = fmt.OFFSET_MASK
+_TAGS = [bytes((tag or 255,)) for tag in range(256)]
+_SIZES = [b", %13d)  # " % size for size in range(fmt.INLINE_LIMIT_BYTES + 1)]
+_NO_LINK = bytes(fmt.LINK.size)
+_MAX_LITERAL_FACTOR = len(r"\xff")
+_LINE_BYTES = len("\n''") + fmt.FIELDS_BYTES + 1
+_BEFORE, _COMMITTING, _COMMITTED = range(3)
+# What stands as a number below.
+assert (fmt.INDEX_HEADER_BYTES, fmt.BUCKET_BYTES, fmt.BUCKET_SLOTS, fmt.OVERFLOW_SHIFT) == (4096, 512, 15, 3)
+assert (fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.LINK_AT, fmt.LINK.size, fmt.SEAL_AT) == (16, 32, 496, 4, 504)
+assert (fmt.WORD_START, fmt.PENDING_AT, fmt.GATE_END, fmt.BUCKET_LOAD, fmt.INLINE_LIMIT_BYTES) == (8, 16, 20, 9, 4096)
+assert (fmt.STATE_AT, fmt.STATE.size, fmt.CHECKSUM_MASK, fmt.HASH_LOW_MASK) == (32, 64, 0xFFFFFFFF, 0xFFFFFFFF)
+assert (fmt.OPERATION_BYTES, fmt.RECORD_FRAME_BYTES) == (40, 32)
 
 
-def commit_put(handle: Handle, key: bytes, value: bytes | memoryview, *, durable: bool) -> None:
-    """`commit` of one small value, with everything unrolled: the same steps in the same order. O(1)."""
-    index, heap, directory, journal = handle.index, handle.heap, handle.directory, handle.journal
-    assert index is not None and journal is not None
-    size = len(value)
-    free = heap.free
-    end = index.directory_bytes
-    if free is not None or not 0 < size <= fmt.INLINE_LIMIT_BYTES or not end:
-        commit(handle, ((key, value, False),), 1, durable=durable)
-        return
-    key_hash = _hash_key(key, handle.seed)
-    literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
-    if not index.is_checked(key_hash):
-        index.check_bucket(key_hash)  # what is written gets a new seal: never one over damage
-    found = index.locate(key_hash)
-    if found is not None:
-        line = found[2] & fmt.OFFSET_MASK
-        if directory.file.view[line : line + len(literal)] != literal:
-            commit(handle, ((key, value, False),), 1, durable=durable)
-            return
-    start = index.heap_blocks
-    heap_blocks = start + ((size + 511) >> 9)
-    offset = start << 9
-    checksum = _hash64(value, key_hash) & 0xFFFFFFFF
-    text = b""
-    directory_end = end
-    if found is None:
-        line = end + 1
-        text = b"\n%b, (%15d, %13d)  # %08x" % (literal, offset, size, checksum)
-        directory_end = end + len(text)
-        kind = fmt.OP_INSERT
-        index.reserve(1)
-        if directory_end >= len(directory.file.view) and directory.reserve(directory_end + 1):
-            index.directory_file_bytes = len(directory.file.view)
-            publish_round(index)
-    else:
-        kind = fmt.OP_REPLACE
-    sequence = index.sequence + 1
-    operation = _pack_operation(kind, 1, 0, len(key), line, offset, size, checksum, 0)
-    record_bytes = _OPERATION_BYTES + len(key) + size
-    body = b"".join((_pack_record(_RECORD_MAGIC, 1, record_bytes, sequence), operation, key, value))
-    position = index.journal_bytes
-    journal_bytes = position + _RECORD_HEADER_BYTES + record_bytes
-    if journal_bytes > len(journal.file.view):
-        journal.reserve(journal_bytes)
-    if heap_blocks << 9 > len(heap.file.view):
-        heap.reserve(heap_blocks)
-    flagged = line
-    if fmt.has_room_for_key(size, key):
-        flagged |= fmt.KEYED
-        heap.file.view[offset : offset + size + 1 + len(key)] = b"".join((value, _KEY_LENGTHS[len(key)], key))
-    else:
-        heap.file.view[offset : offset + size] = value
-
-    view = index.file.view
-    view[16:17] = b"\1"  # pending
-    if text:
-        directory.file.view[end:directory_end] = text
+def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
+    """Store a value; False if it has to go the long way round, and nothing has happened. O(1). See `owning`."""
+    if not handle.thread_lock.acquire(False):
+        return False
+    stage, position = _BEFORE, 0
     try:
-        journal.file.view[position:journal_bytes] = (
-            body[:_CHECKSUM_AT] + _hash64(body, journal.salt).to_bytes(8, "little") + body[_CHECKSUM_AT:]
-        )
-    except Exception:
-        cut_off(handle, journal, position)
-        raise
-    if durable:
-        make_durable(handle, index)
+        index = handle.index
+        if handle.depth or not handle.is_owner or index is None or handle.heap.free is not None:
+            return False
+        journal = handle.journal.file.view
+        directory = handle.directory.file.view
+        heap = handle.heap.file.view
+        size = len(value)
+        length = len(key)
+        end = index.directory_bytes
+        position = index.journal_bytes
+        record_end = position + 64 + length + size
+        heap_blocks = index.heap_blocks
+        offset = heap_blocks << 9
+        if (
+            not 0 < size <= 4096
+            or not end
+            or record_end + 8 > len(journal)
+            or offset + size + 512 > len(heap)
+            or end + _LINE_BYTES + _MAX_LITERAL_FACTOR * length > len(directory)
+            or index.bucket_count >= index.room_for_buckets
+        ):
+            return False
+        handle.depth = 1
+        view = index.file.view
+        view[16:17] = b"\1"  # pending
+        word = index.word
+        if view[8:20] != word + handle.owner_gate:
+            handle.depth = 0
+            handle.give_up_owning()  # before waiting for who has the writer lock: he waits for us
+            return False
 
-    try:
-        index.begin_update()
-        if found is None:
-            index.insert(key_hash, (flagged, offset, size, checksum))
-            index.live_blocks += heap_blocks - start
+        key_hash = _hash_key(key, handle.seed)
+        bucket = key_hash & index.high_mask
+        if bucket >= index.bucket_count:
+            bucket &= index.low_mask
+        if bucket >= len(index.checked) or not index.checked[bucket]:
+            index.check_bucket(key_hash)  # what is written gets a new seal: never one over damage
+        at = 4096 + (bucket + (bucket >> 3)) * 512
+        page = view[at : at + 512]
+        slot = page.find(key_hash >> 56 or 255)
+        old_blocks = -1
+        if 0 <= slot < 15 or page[496:500] != _NO_LINK:
+            found = index.locate(key_hash)
+            if found is not None:
+                place, slot, line, old_offset, old_size, _ = found
+                old_end = old_offset + old_size
+                if heap[old_end : old_end + 1 + length] != _KEY_LENGTHS[length & 255] + key or not line & _KEYED:
+                    view[16:17] = b"\0"
+                    handle.depth = 0
+                    return False
+                line &= _OFFSET_MASK
+                old_blocks = (old_size + 511) >> 9
+        checksum = _hash64(value, key_hash) & 0xFFFFFFFF
+        sequence = index.sequence + 1
+        if old_blocks < 0:
+            line = end + 1
+            digits = b"%15d" % offset, _SIZES[size], hexlify(checksum.to_bytes(4, "big"))
+            if key.isalnum():
+                text = b"".join((b"\n'", key, b"', (", *digits))
+            else:
+                text = b"".join((b"\n", _key_literal(key), b", (", *digits))
+            directory_end = end + len(text)
+            directory[end:directory_end] = text
+            kind = _INSERT
         else:
-            at, slot, old_line, old_offset, old_size, _ = found
-            old_blocks = 0 if old_line & fmt.LOST else (old_size + 511) >> 9
-            index.replace((at, slot), key_hash, (flagged, offset, size, checksum))
-            index.live_blocks += heap_blocks - start - old_blocks
+            directory_end = end
+            kind = _REPLACE
+        if length < 256 and length < -size & 511:
+            heap[offset : offset + size + 1 + length] = b"".join((value, _KEY_LENGTHS[length], key))
+            flagged = line | _KEYED
+        else:
+            heap[offset : offset + size] = value
+            flagged = line
+        record = b"".join(
+            (
+                _pack_record(
+                    _MAGIC, 1, 40 + length + size, sequence, kind, 1, 0, length, line, offset, size, checksum, 0
+                ),
+                key,
+                value,
+            )
+        )
+        stage = _COMMITTING
+        journal[position : record_end + 8] = record + _hash64(record, handle.journal.salt).to_bytes(8, "little")
+        stage = _COMMITTED
+        heap_blocks += (size + 511) >> 9
+        index.begin_update()
+        if old_blocks < 0:
+            slot = page.find(0)
+            if slot < 15 and index.key_count < index.bucket_count * 9:
+                start = at + 16 + slot * 32
+                view[start : start + 32] = _pack_slot(key_hash & 0xFFFFFFFF, checksum, flagged, offset, size)
+                view[at + slot : at + slot + 1] = _TAGS[key_hash >> 56]
+                view[at + 504 : at + 512] = _hash64(view[at : at + 504], at).to_bytes(8, "little")
+                index.key_count += 1
+            else:
+                index.insert(key_hash, (flagged, offset, size, checksum))
+            index.live_blocks += heap_blocks - index.heap_blocks
+        else:
+            index.replace((place, slot), key_hash, (flagged, offset, size, checksum))
+            index.live_blocks += heap_blocks - index.heap_blocks - old_blocks
             index.changed_lines += 1
             handle.freed_blocks += old_blocks
             handle.freed.append((old_offset >> 9, old_blocks))
         index.sequence = sequence
-        index.journal_bytes = journal_bytes
+        index.journal_bytes = record_end + 8
         index.directory_bytes = directory_end
         index.heap_blocks = heap_blocks
         index.end_update()
         view[16:17] = b"\0"
-    except Exception:  # noqa: BLE001  # see `commit`
-        pass
+        handle.depth = 0
+        return True
+    except BaseException as problem:
+        if _fail(handle, stage, position, problem):
+            return True
+        raise
     finally:
-        index.abandon_update()
+        handle.thread_lock.release()
 
 
-def commit_delete(handle: Handle, key: bytes, *, durable: bool) -> bool:
-    """`commit` of one deletion, unrolled likewise; False if there is no such key. O(1)."""
-    index, directory, journal = handle.index, handle.directory, handle.journal
-    assert index is not None and journal is not None
-    key_hash = _hash_key(key, handle.seed)
-    index.check_bucket(key_hash)
-    found = find(index, directory, key, key_hash, fmt.key_literal(key))
-    if found is None:
-        return False
-    place, entry = found
-    flagged, offset, size, _ = entry
-    line = flagged & fmt.OFFSET_MASK
-    sequence = index.sequence + 1
-    payload = _pack_operation(fmt.OP_DELETE, 0, 0, len(key), line, 0, 0, 0, 0) + key
-    position = index.journal_bytes
-    journal.reserve(position + _RECORD_HEADER_BYTES + len(payload))
-    index.set_flag(fmt.PENDING_AT, True)
-    journal_bytes = append(handle, journal, position, sequence, 1, payload)
-    if durable:
-        make_durable(handle, index)
+def _fail(handle: Handle, stage: int, position: int, problem: BaseException) -> bool:
+    """A statement of the owner was interrupted: whether it is to be taken as done. Somebody may wait for us."""
+    assert handle.journal is not None
     try:
-        index.begin_update()
-        old_blocks = 0 if flagged & fmt.LOST else (size + 511) >> 9
-        show_deleted(handle, index, place, line, offset, old_blocks)
-        index.sequence = sequence
-        index.journal_bytes = journal_bytes
-        index.end_update()
-        index.set_flag(fmt.PENDING_AT, False)
-    except Exception:  # noqa: BLE001  # see `commit`
-        pass
+        if stage == _COMMITTING and isinstance(problem, Exception):
+            cut_off(handle, handle.journal, position)
     finally:
-        index.abandon_update()
-    return True
+        handle.depth = 0
+        handle.give_up_owning()
+    if not isinstance(problem, CorruptIndexError):
+        handle.finish_quietly()
+    return stage == _COMMITTED and isinstance(problem, Exception)
+
+
+def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
+    """Delete a key: whether it was there; None if it has to go the long way round, and nothing has happened. O(1)."""
+    if not handle.thread_lock.acquire(False):
+        return None
+    stage, position = _BEFORE, 0
+    try:
+        index = handle.index
+        if handle.depth or not handle.is_owner or index is None:
+            return None
+        journal = handle.journal.file.view
+        length = len(key)
+        position = index.journal_bytes
+        record_end = position + 64 + length
+        if record_end + 8 > len(journal):
+            return None
+        handle.depth = 1
+        view = index.file.view
+        view[16:17] = b"\1"  # pending
+        if view[8:20] != index.word + handle.owner_gate:
+            handle.depth = 0
+            handle.give_up_owning()
+            return None
+
+        key_hash = _hash_key(key, handle.seed)
+        index.check_bucket(key_hash)
+        found = find(index, handle.directory, key, key_hash, _key_literal(key))
+        if found is not None:
+            place, (flagged, offset, size, _) = found
+            line = flagged & _OFFSET_MASK
+            sequence = index.sequence + 1
+            record = _pack_record(_MAGIC, 1, 40 + length, sequence, _DELETE, 0, 0, length, line, 0, 0, 0, 0) + key
+            stage = _COMMITTING
+            journal[position : record_end + 8] = record + _hash64(record, handle.journal.salt).to_bytes(8, "little")
+            stage = _COMMITTED
+            index.begin_update()
+            old_blocks = 0 if flagged & fmt.LOST else (size + 511) >> 9
+            show_deleted(handle, index, place, line, offset, old_blocks)
+            index.sequence = sequence
+            index.journal_bytes = record_end + 8
+            index.end_update()
+        view[16:17] = b"\0"
+        handle.depth = 0
+        return found is not None
+    except BaseException as problem:
+        if _fail(handle, stage, position, problem):
+            return True
+        raise
+    finally:
+        handle.thread_lock.release()

@@ -12,7 +12,7 @@ from hutch.errors import CorruptIndexError, OutcomeUnknownError, TransactionErro
 from hutch.files import FileSystem
 from hutch.names import Names
 from hutch.reading import Reader
-from hutch.single import commit_delete, commit_put
+from hutch.single import delete_as_owner, put_as_owner
 from hutch.transaction import Transaction
 
 __all__ = ["Store", "close_all", "open_store"]
@@ -133,16 +133,19 @@ class Store(Reader):
         """
         if type(value) is not bytes:
             value = _flat(value)
+        elif self.is_owner and not self.durable:
+            try:
+                if put_as_owner(self, key, value):
+                    if self._is_checkpoint_due():
+                        self._checkpoint_on_its_own()
+                    return
+            except CorruptIndexError:
+                pass  # the long way round makes a new one
         self.enter()
         try:
             transaction = self.transaction
             if transaction is None:
-                try:
-                    commit_put(self, key, value, durable=self.durable)
-                except CorruptIndexError:
-                    self._commit([(key, value, False)])
-                    return
-                self._checkpoint_if_due()
+                self._commit([(key, value, False)])
             else:
                 is_committed = not transaction.cleared and self.find_entry(key) is not None
                 transaction.put(key, bytes(value), is_committed=is_committed)
@@ -151,19 +154,24 @@ class Store(Reader):
 
     def delete(self, key: bytes) -> bool:
         """Remove a key; False if it was not there. O(1)."""
+        if self.is_owner and not self.durable:
+            try:
+                found = delete_as_owner(self, key)
+                if found is not None:
+                    if found and self._is_checkpoint_due():
+                        self._checkpoint_on_its_own()
+                    return found
+            except CorruptIndexError:
+                pass  # the long way round makes a new one
         self.enter()
         try:
             transaction = self.transaction
             if transaction is not None:
                 is_committed = not transaction.cleared and self.find_entry(key) is not None
                 return transaction.delete(key, is_committed=is_committed)
-            try:
-                found = commit_delete(self, key, durable=self.durable)
-            except CorruptIndexError:
-                self._renew_index()
-                found = commit_delete(self, key, durable=self.durable)
+            found = self.find_entry(key) is not None
             if found:
-                self._checkpoint_if_due()
+                self._commit([(key, None, False)])
             return found
         finally:
             self.leave()
@@ -211,14 +219,17 @@ class Store(Reader):
             self.distrust(self.index)
         self.catch_up()
 
-    def _checkpoint_if_due(self) -> None:
-        """The statement has been committed: only a sync that fails is still its business."""
+    def _is_checkpoint_due(self) -> bool:
         index = self.index
-        if index is None or not (
+        return index is not None and (
             index.journal_bytes > _JOURNAL_LIMIT_BYTES
             or (index.dead_bytes > _MIN_DEAD_BYTES and 5 * index.dead_bytes > 4 * index.directory_bytes)
             or (self.freed_blocks > _MIN_FREED_BLOCKS and self.freed_blocks > index.heap_blocks)
-        ):
+        )
+
+    def _checkpoint_if_due(self) -> None:
+        """The statement has been committed: only a sync that fails is still its business."""
+        if not self._is_checkpoint_due():
             return
         try:
             checkpoint(self)
@@ -226,6 +237,13 @@ class Store(Reader):
             raise
         except Exception:  # noqa: BLE001  # no space, say: the journal goes on, and the next checkpoint reports
             pass
+
+    def _checkpoint_on_its_own(self) -> None:
+        self.enter()
+        try:
+            self._checkpoint_if_due()
+        finally:
+            self.leave()
 
     # --- transactions ---
 

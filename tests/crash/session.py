@@ -54,6 +54,7 @@ class Session:
         self.is_durable = options.get("durability") == "commit"
         self.stored = 0
         self.store = self.open_store(flag, options)
+        self.store.patience = 1  # own the database from the second statement on, as one of many more would
 
     def open_store(self, flag: str, options: dict[str, Any]) -> Store:
         return open_quietly(BASE, flag, self.process, **options)

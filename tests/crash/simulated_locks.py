@@ -24,7 +24,7 @@ class LockTable:
     """Who holds which lock of one inode, and whether shared."""
 
     def __init__(self) -> None:
-        self.holders: tuple[dict[SimulatedRange, bool], ...] = ({}, {}, {})
+        self.holders: tuple[dict[SimulatedRange, bool], ...] = ({}, {}, {}, {})
 
     def release_process(self, process: SimulatedFileSystem) -> None:
         for held in self.holders:
@@ -33,7 +33,7 @@ class LockTable:
 
 
 class SimulatedRange:
-    """One handle's view of one of the three locks."""
+    """One handle's view of one of the four locks."""
 
     def __init__(self, process: SimulatedFileSystem, held: dict[SimulatedRange, bool]) -> None:
         self.process = process
@@ -64,12 +64,12 @@ class SimulatedRange:
 
 
 class SimulatedLocks(Locks):
-    """The three locks of one handle."""
+    """The four locks of one handle."""
 
     def __init__(self, process: SimulatedFileSystem, table: LockTable, identity: tuple[int, int], path: str) -> None:
-        writer, presence, pin = (SimulatedRange(process, held) for held in table.holders)
-        super().__init__([], (writer, presence, pin), identity, path)
-        self._ranges = (writer, presence, pin)
+        writer, presence, pin, owner = (SimulatedRange(process, held) for held in table.holders)
+        super().__init__([], (writer, presence, pin, owner), identity, path)
+        self._ranges = (writer, presence, pin, owner)
 
     def close(self) -> None:
         for one in self._ranges:

@@ -29,6 +29,7 @@ _MODULES = [
     "heap",
     "index",
     "journal",
+    "owning",
     "rebuild",
     "recovery",
     "single",
