@@ -10,12 +10,13 @@ from hutch.checkpoint import checkpoint, close_tidily
 from hutch.commit import Change, commit
 from hutch.errors import CorruptIndexError, OutcomeUnknownError, TransactionError
 from hutch.files import FileSystem
+from hutch.heap import LARGE_BYTES
 from hutch.names import Names
 from hutch.reading import Reader
 from hutch.single import commit_delete, commit_put
 from hutch.transaction import Transaction
 
-__all__ = ["Store", "close_all", "open_store"]
+__all__ = ["Store", "close_all", "flat", "open_store"]
 
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _MIN_FREED_BLOCKS = 32 * 1024
@@ -25,16 +26,18 @@ _DURABILITIES = ("close", "commit")
 
 _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
-Value = bytes | bytearray | memoryview
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
+    from typing import Any
 
     from typing_extensions import Buffer
 
+    from hutch.codecs.base import Pieces
     from hutch.reports import CheckReport, Statistics
+
+    Value = Buffer | Pieces
 
 
 def open_store(
@@ -131,21 +134,20 @@ class Store(Reader):
         Raises:
             ReadOnlyError, ClosedError, LockTimeout, OutcomeUnknownError; OSError where there is no space.
         """
-        if type(value) is not bytes:
-            value = _flat(value)
+        data: Any = value if type(value) is bytes else flat(value)
         self.enter()
         try:
             transaction = self.transaction
             if transaction is None:
                 try:
-                    commit_put(self, key, value, durable=self.durable)
+                    commit_put(self, key, data, durable=self.durable)
                 except CorruptIndexError:
-                    self._commit([(key, value, False)])
+                    self._commit([(key, data, False)])
                     return
                 self._checkpoint_if_due()
             else:
                 is_committed = not transaction.cleared and self.find_entry(key) is not None
-                transaction.put(key, bytes(value), is_committed=is_committed)
+                transaction.put(key, bytes(data), is_committed=is_committed)
         finally:
             self.leave()
 
@@ -174,14 +176,14 @@ class Store(Reader):
         try:
             transaction = self.transaction
             if transaction is None:
-                self._commit([(key, None if value is None else _flat(value), False) for key, value in changes.items()])
+                self._commit([(key, None if value is None else flat(value), False) for key, value in changes.items()])
                 return
             for key, value in changes.items():
                 is_committed = not transaction.cleared and self.find_entry(key) is not None
                 if value is None:
                     transaction.delete(key, is_committed=is_committed)
                 else:
-                    transaction.put(key, bytes(value), is_committed=is_committed)
+                    transaction.put(key, bytes(flat(value)), is_committed=is_committed)
         finally:
             self.leave()
 
@@ -373,12 +375,29 @@ def _no_mapping() -> None:
     return None
 
 
-def _flat(value: Value) -> bytes | memoryview:
-    """A value as one run of bytes, copied only where it is not one."""
+def flat(value: Value) -> bytes | memoryview | Pieces:
+    """A value as one run of bytes, copied only where it is not one; large pieces stay as they are.
+
+    Raises:
+        TypeError: it has no buffer.
+    """
     if type(value) is bytes:
         return value
-    view = memoryview(value)
-    return view.cast("B") if view.c_contiguous else view.tobytes()
+    try:
+        view = memoryview(value)  # type: ignore[arg-type]
+    except TypeError:
+        from hutch.codecs.base import Pieces
+
+        if not isinstance(value, Pieces):
+            raise
+        return value if len(value) > LARGE_BYTES else bytes(value)
+    if not view.c_contiguous:
+        return view.tobytes()
+    if view.format == "B" and view.ndim == 1:
+        return view
+    from pickle import PickleBuffer
+
+    return PickleBuffer(view).raw()  # `cast` refuses formats that no single letter stands for
 
 
 def _reopen(path: str, flag: str, options: dict[str, object]) -> Store:
