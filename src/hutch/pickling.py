@@ -114,10 +114,18 @@ class Pickling:
         check_codec(codec, protocol, serializer, deserializer)
         self.keyencoding = keyencoding
         if codec is None:
-            codec = Functions(
-                serializer or dumps, deserializer or loads, _DEFAULT_PROTOCOL if protocol is None else protocol
-            )
+            codec = self._default_codec(protocol, serializer, deserializer)
         self._use(codec)
+
+    def _default_codec(
+        self,
+        protocol: int | None = None,
+        serializer: Serializer | None = None,
+        deserializer: Deserializer | None = None,
+    ) -> Codec:
+        if protocol is None:
+            protocol = _DEFAULT_PROTOCOL
+        return Functions(serializer or dumps, deserializer or loads, protocol)
 
     def _use(self, codec: Codec) -> None:
         """Go over to a codec, and to what is quick about it."""
@@ -211,13 +219,11 @@ class Pickling:
         from hutch.codecs.framing import guess
 
         looks_like = guess(data) if isinstance(data, (bytes, memoryview)) else None
-        if looks_like is not None and looks_like == getattr(innermost(self._codec), "name", None):
+        if looks_like in (self._codec.name, *getattr(self._codec, "reads", ())):
             looks_like = None
-        hint = (
-            "" if looks_like is None else f". It looks like what the codec {looks_like} makes: open the shelf with it"
-        )
+        hint = "; its bytes look like {}: open the shelf with the codec that wrote them" if looks_like else ""
         raise UnreadableValueError(
-            f"the value of key {key!r} cannot be read: {type(problem).__name__}: {problem}{hint}",
+            f"the value of key {key!r} cannot be read: {type(problem).__name__}: {problem}{hint.format(looks_like)}",
             key=key,
             looks_like=looks_like,
         ) from problem

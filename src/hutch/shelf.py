@@ -17,12 +17,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
-    from typing import Any, Self, TypeAlias
+    from typing import Any, Literal, Self, TypeAlias
 
     from _typeshed import SupportsKeysAndGetItem
 
     from hutch.codecs.base import Codec
     from hutch.pickling import Deserializer, Serializer
+    from hutch.recode import RecodeReport
+    from hutch.views import OnError
 
     AnyMapping: TypeAlias = MutableMapping[str, Any]
     Objects: TypeAlias = dict[str, Any]
@@ -250,22 +252,36 @@ class Shelf(Writeback, AnyMapping):
     def __iter__(self) -> Iterator[str]:
         return map(self._decode_key, self._names())
 
-    def items(self) -> ShelfItems:
+    def items(self, errors: OnError = "raise") -> ShelfItems:
         """Return a view of the pairs of key and value, in the order of the mapping below.
 
-        After an error its iterator goes on behind the entry that could not be read.
+        Args:
+            errors: what to do about an entry that cannot be read, because its bytes are damaged or do not
+                decode: ``'raise'`` its error (the iterator goes on behind it, unless it was the engine's
+                `CorruptEntryError`); ``'skip'`` it; or call this function with key and error, and skip it.
+                What is skipped is in the view's `skipped`.
         """
-        return ShelfItems(self)
+        return ShelfItems(self, errors)
 
-    def values(self) -> ShelfValues:
-        """Return a view of the values."""
-        return ShelfValues(self)
+    def values(self, errors: OnError = "raise") -> ShelfValues:
+        """Return a view of the values.
+
+        Args:
+            errors: as for `items`.
+        """
+        return ShelfValues(self, errors)
 
     def _names(self) -> Iterator[bytes]:
         mapping = self.dict
         if _is_database(mapping):
             return mapping.iterkeys()  # type: ignore[no-any-return]  # lazy, and survives updates
         return iter(list(mapping.keys()))
+
+    def _show_name(self, name: bytes) -> str | bytes:
+        try:
+            return self._decode_key(name)
+        except UnicodeDecodeError:
+            return name
 
     def _iterate_items(self) -> Iterator[Item]:
         if self.writeback or self.cache or not self._is_plain or not _is_database(self.dict):
@@ -332,6 +348,45 @@ class Shelf(Writeback, AnyMapping):
         raise reason
 
     # Upkeep.
+
+    def recode(
+        self,
+        codec: Codec | None = None,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+        errors: Literal["raise", "skip"] = "raise",
+    ) -> RecodeReport:
+        """Rewrite all values under another codec, which is the shelf's own when that is done.
+
+        An interruption at any moment, be it Ctrl-C or a kill, leaves every entry readable: some under the
+        old codec, the others under the new one. The shelf reads both until a second call has finished, and
+        that call may come from another process that has opened the shelf with either. Other processes may
+        write meanwhile; what they store under the old codec is rewritten too.
+
+        That holds where an entry's bytes say which of the codecs has made them: for those of `hutch.codecs`
+        that write pickles, JSON or property lists, whatever wraps them, and for different wrappers of the
+        same codec. For all others (a codec of your own, a serializer, a change between MessagePack or marshal
+        and something else) it is one transaction: others wait, the new values are kept in memory, and an
+        interruption leaves all as it was, in a mapping that has such transactions. O(bytes).
+
+        Args:
+            codec: the new one; None: pickles, as without any codec.
+            progress: is called with how many entries are done, and how many there are.
+            errors: what to do about an entry that the old codec cannot read or the new one not write:
+                ``'raise'`` the error (what has been rewritten stays so; call this again when the entry is
+                mended or deleted, or go back with the old codec); or ``'skip'`` it and leave it as it is, in
+                which case the shelf goes on reading both.
+
+        Returns:
+            A report: `entry_count`, `recoded_count`, and `skipped`, a tuple of keys and errors.
+
+        Raises:
+            TransactionError: inside a transaction.
+            Exception: of an entry, as the codec has it; a note says its key.
+        """
+        from hutch.recode import recode
+
+        return recode(self, codec, progress, errors)
 
     def sync(self) -> None:
         """Write back what has been changed, empty the cache, and bring everything to the disk.
