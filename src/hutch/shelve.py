@@ -16,10 +16,7 @@ As with every pickle, open only what you trust: reading a value can run whatever
 
 from __future__ import annotations
 
-import os
-
 from hutch import dbm
-from hutch.errors import UnsupportedFileError
 from hutch.pickling import ShelveError, UnreadableValueError, check_codec
 from hutch.shelf import Shelf
 from hutch.writeback import check_cache_size
@@ -101,8 +98,6 @@ class DbfilenameShelf(Shelf):
     ) -> None:
         check_codec(codec, protocol, serializer, deserializer)  # before flag 'n' empties a database for nothing
         check_cache_size(cache_size)
-        if flag != "n":
-            _refuse_other_kinds(filename)
         super().__init__(
             dbm.open(filename, flag, **engine_options),
             protocol,
@@ -142,8 +137,8 @@ def open(  # noqa: A001  # its name in shelve
 
     Raises:
         ShelveError: of serializer and deserializer only one is given, or something that contradicts a codec.
-        UnsupportedFileError: there is a shelf of this name that another module of ``dbm`` has made: an empty
-            one beside it would look as if everything were lost.
+        UnsupportedFileError: there is a shelf of this name that another library has made, and it cannot be read,
+            or, but for flag ``'r'``, not be written to here.
         Exception: as `hutch.dbm.open` has it.
     """
     return DbfilenameShelf(
@@ -157,14 +152,3 @@ def open(  # noqa: A001  # its name in shelve
         cache_size=cache_size,
         **engine_options,
     )
-
-
-def _refuse_other_kinds(filename: FileName) -> None:
-    if os.path.exists(os.fsencode(filename) + b".dat"):
-        return
-    kind = dbm.whichdb(filename)
-    if kind and kind != "hutch.dbm":
-        raise UnsupportedFileError(
-            f"{os.fsdecode(filename)} is a shelf in the form of {kind}, which hutch does not read: open it with the "
-            f"stdlib's shelve, hutch's under another name, and let that update() from it"
-        )
