@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hutch.codecs.base import Codec, refuse
+from hutch.codecs.base import Codec, refuse, show_options
 from hutch.codecs.plain import check_plain, kind_of
 
 TYPE_CHECKING = False
@@ -81,10 +81,7 @@ class Json(Codec):
         return _remake, (type(self), self._options())
 
     def __repr__(self) -> str:
-        given = ", ".join(
-            f"{name}={value!r}" for name, value in self._options().items() if not (value is None or value is False)
-        )
-        return f"{type(self).__name__}({given})"
+        return show_options(self, self._options())
 
     def _options(self) -> dict[str, Any]:
         names = ("default", "object_hook", "indent", "sort_keys", "allow_nan", "type")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hutch.codecs.base import Codec, Pieces, refuse
+from hutch.codecs.base import Codec, Pieces, refuse, show_options
 from hutch.codecs.framing import BUFFERS, MAGIC_BYTES
 
 try:  # `pickle` brings `re` along; these are what it uses
@@ -109,10 +109,7 @@ class Pickle(Codec):
         return _remake, (type(self), self._options())
 
     def __repr__(self) -> str:
-        options = ", ".join(
-            f"{name}={value!r}" for name, value in self._options().items() if not (value is None or value is False)
-        )
-        return f"{type(self).__name__}({options})"
+        return show_options(self, self._options())
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -32,7 +32,7 @@ def check_plain(
         leaves: exact types that come back as they were.
         keys: exact types that do so as the keys of a dict; a tuple among them is looked into.
         bad_key: makes the error for another key.
-        bad_leaf: makes the error for what is neither a leaf nor a dict, list or tuple; None: there is none, or no harm in it.
+        bad_leaf: makes the error for what is neither a leaf nor a dict, list or tuple; None: that is fine.
         sets: sets are containers too.
         checks: of some leaves, what looks at them one by one.
 
