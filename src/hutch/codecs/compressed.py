@@ -113,7 +113,10 @@ def _zstd() -> _Format:
         from backports import zstd
 
     def compressor(level: int | None, size: int) -> Compressor:
-        made = zstd.ZstdCompressor(level)
+        asked: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}  # as the three others have one
+        if level is not None:
+            asked[zstd.CompressionParameter.compression_level] = level
+        made = zstd.ZstdCompressor(options=asked)
         made.set_pledged_input_size(size)  # small tables for small values, and the size in zstd's own header
         return made
 

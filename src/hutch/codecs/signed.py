@@ -36,6 +36,7 @@ DIGESTS = {  # as the frame has them
     "blake2s": 8,
 }
 _NAMES = {code: name for name, code in DIGESTS.items()}
+_SIGNATURE_BYTES = {name: hashlib.new(name).digest_size for name in DIGESTS}
 _ID_LABEL = b"hutch: id of a signing key"
 
 
@@ -131,7 +132,7 @@ class Signed(Keyed):
         if version != VERSION or zero or code not in _NAMES:
             raise self._tampered(key, f"is of a hutch newer than this one (version {version}), or was tampered with")
         digest = _NAMES[code]
-        end = len(data) - _digest_size(digest)
+        end = len(data) - _SIGNATURE_BYTES[digest]
         if end < HEADER.size:
             raise self._tampered(key, "is cut off")
         secrets = self._by_id.get(key_id)
@@ -142,10 +143,6 @@ class Signed(Keyed):
             if hmac.compare_digest(self._sign(secret, digest, data[: HEADER.size], key, (plain,)), data[end:]):
                 return plain
         raise self._tampered(key, "is not what was signed for it: it was changed, cut off, or moved from another entry")
-
-
-def _digest_size(digest: str) -> int:
-    return hashlib.new(digest).digest_size
 
 
 def _key_id(key: bytes) -> bytes:
