@@ -230,33 +230,42 @@ class FileSystem:
     def open_locks(self, path: str, *, writable: bool) -> Locks:
         return open_locks(path, writable=writable)
 
-    def map_pinned(self, path: str, model: os.stat_result) -> memoryview | None:
-        """All of the heap at `path`, to read, under a pin that lives as long as anything refers to the memory.
+    def map_pinned(self, path: str, model: os.stat_result, extent: tuple[int, int] | None = None) -> memoryview | None:
+        """The heap at `path`, to read, under a lock that lives as long as anything refers to the memory.
 
         Args:
             model: the status of the file that `path` is to name.
+            extent: offset and size of a value: only that is mapped, and left alone by all who write; None: all.
 
         Returns:
-            None where there can be no pin: the name is another file's by now, or this process may not open it.
+            None where this cannot be: the name is another file's by now, or this process may not open it, or it
+            ends before the extent does.
+
+        Raises:
+            OSError: no descriptor, or no memory.
         """
         try:
-            fd, pin = open_pin(path)
+            fd, pin = open_pin(path, extent)
         except OSError as problem:
             if problem.errno in _NO_PIN:
                 return None
             raise
         try:
             status = os.fstat(fd)
-            if (status.st_dev, status.st_ino) != (model.st_dev, model.st_ino) or not status.st_size:
+            offset, size_bytes = extent or (0, status.st_size)
+            is_same = (status.st_dev, status.st_ino) == (model.st_dev, model.st_ino)
+            if not is_same or not size_bytes or offset + size_bytes > status.st_size:
                 return None
-            mapping = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)  # it has its own copy of the descriptor
+            skipped = offset % mmap.ALLOCATIONGRANULARITY
+            # It has its own copy of the descriptor.
+            mapping = mmap.mmap(fd, skipped + size_bytes, access=mmap.ACCESS_READ, offset=offset - skipped)
             if pin != fd:
                 import weakref
 
                 # Not at exit: threads may still be looking, and the system closes it all the same.
                 weakref.finalize(mapping, os.close, pin).atexit = False
                 pin = fd
-            return memoryview(mapping)
+            return memoryview(mapping)[skipped:]
         finally:
             os.close(fd)
             if pin != fd:

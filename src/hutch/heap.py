@@ -99,6 +99,26 @@ def gaps(owned: Iterable[tuple[int, int]], first_block: int, end_block: int) -> 
     return free
 
 
+def apart(
+    extents: Iterable[tuple[int, int]], barred: list[tuple[int, int]]
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Divide (start, length) extents into what lies outside of the barred (start, end) spans, and what inside."""
+    outside: list[tuple[int, int]] = []
+    inside: list[tuple[int, int]] = []
+    spans = sorted(barred)
+    for start, length in extents:
+        end = start + length
+        for first, last in spans:
+            if start < last and first < end:
+                if start < first:
+                    outside.append((start, first - start))
+                inside.append((max(start, first), min(end, last) - max(start, first)))
+                start = last
+        if start < end:
+            outside.append((start, end - start))
+    return outside, inside
+
+
 class Heap:
     """NAME.dat, open. `free` is None until there is enough free space to be worth a list."""
 

@@ -28,7 +28,6 @@ _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from hutch.codecs.base import Pieces
     from hutch.reports import CheckReport, Statistics
+    from hutch.viewing import Mappings
 
     Value = Buffer | Pieces
 
@@ -99,7 +99,7 @@ class Store(Reader):
     ) -> None:
         super().__init__(names, file_system, writable=writable, timeout_seconds=timeout_seconds, verify=verify)
         self.durable = durable
-        self.pinned_mapping: Callable[[], Buffer | None] = _no_mapping  # of views that live: see `viewing`
+        self._mappings: Mappings | None = None  # of views that live
 
     @property
     def path(self) -> str:
@@ -125,6 +125,15 @@ class Store(Reader):
         from hutch.viewing import view
 
         return view(self, key, verify=verify)
+
+    @property
+    def mappings(self) -> Mappings:
+        """What the views of this handle, as far as they live, have mapped."""
+        if self._mappings is None:
+            from hutch.viewing import Mappings
+
+            self._mappings = Mappings()
+        return self._mappings
 
     # --- writing ---
 
@@ -363,16 +372,12 @@ class Store(Reader):
     def forget(self) -> None:
         super().forget()
         self.transaction = None
-        self.pinned_mapping = _no_mapping  # the parent's pin is not to last as long as our views
+        self._mappings = None  # the parent's locks are not to last as long as our views
 
     def __reduce__(self) -> tuple[object, ...]:
         options = {"durability": "commit" if self.durable else "close", "verify": self.verify}
         options["timeout"] = self.timeout_seconds  # type: ignore[assignment]
         return _reopen, (self.names.base, "w" if self.writable else "r", options)
-
-
-def _no_mapping() -> None:
-    return None
 
 
 def flat(value: Value) -> bytes | memoryview | Pieces:
