@@ -6,6 +6,8 @@ calls these directly: `_dumps` and `_loads` are set where two functions are all 
 
 from __future__ import annotations
 
+import sys
+
 try:  # `pickle` brings `re` along; its two functions are these
     from _pickle import dumps, loads
 except ImportError:
@@ -133,11 +135,20 @@ class Pickling:
         self._protocol, self._dumps, self._loads = None, None, None
         if type(codec) is Functions:
             self._protocol, self._dumps, self._loads = codec.protocol, codec.serializer, codec.deserializer
+        elif _is_plain(codec):
+            protocol: int | None = codec.protocol  # type: ignore[attr-defined]
+            self._protocol = _DEFAULT_PROTOCOL if protocol is None else protocol
+            self._dumps, self._loads = dumps, loads
 
     @property
     def codec(self) -> Codec:
         """What makes bytes of the objects, and objects of the bytes."""
-        return self._codec
+        codec = self._codec
+        if type(codec) is Functions and codec.serializer is dumps and codec.makes_pickles:
+            from hutch.codecs.pickles import Pickle
+
+            return Pickle(codec.protocol)
+        return codec
 
     @property
     def serializer(self) -> Serializer | None:
@@ -216,6 +227,8 @@ class Pickling:
         if isinstance(problem, MemoryError):
             problem.add_note(f"hutch: this was the value of key {key!r}")
             return
+        if self._loads is not None and type(self._codec) is not Functions:
+            self._codec.decode(self._encode_key(key), data)  # it knows better what to say
         from hutch.codecs.framing import guess
 
         looks_like = guess(data) if isinstance(data, (bytes, memoryview)) else None
@@ -227,6 +240,15 @@ class Pickling:
             key=key,
             looks_like=looks_like,
         ) from problem
+
+
+def _is_plain(codec: Any) -> bool:
+    """Whether a codec is `hutch.codecs.Pickle` without any option but a protocol."""
+    pickles = sys.modules.get("hutch.codecs.pickles")
+    if pickles is None or type(codec) is not pickles.Pickle or codec.buffers:
+        return False
+    options = (codec.dispatch_table, codec.reducer_override, codec.persistent_id, codec.persistent_load, codec.renames)
+    return options == (None,) * len(options)
 
 
 def storable(mapping: Any, data: Any) -> Any:

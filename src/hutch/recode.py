@@ -46,8 +46,6 @@ _FREE_PASSES = 3  # over a shelf in which others go on storing entries under the
 
 _FRAME = BUFFERS[: MAGIC_BYTES - 1]
 _LANGUAGES = {
-    "Pickle": "pickle",
-    "SafePickle": "pickle",
     "Json": "json",
     "Plist": "plist",
     "Marshal": "marshal",
@@ -74,11 +72,9 @@ class RecodeReport:
 def language_of(codec: Codec) -> str | None:
     """What the innermost codec writes, if that is something whose bytes are known; None: anything."""
     inner = innermost(codec)
-    if type(inner) is Functions:
-        return "pickle" if inner.makes_pickles else None
-    if not type(inner).__module__.startswith("hutch.codecs."):
-        return None  # a user's own, whatever it is called
-    return _LANGUAGES.get(inner.name)
+    if type(inner) is not Functions and not type(inner).__module__.startswith("hutch.codecs."):
+        return None  # a user's own, whatever it says
+    return "pickle" if inner.makes_pickles else _LANGUAGES.get(inner.name)
 
 
 def _written_in(data: Data, language: str) -> bool:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hutch.codecs.base import Codec
     from hutch.pickling import Deserializer, Serializer
     from hutch.recode import RecodeReport
+    from hutch.reports import CheckReport
+    from hutch.survey import ClassReport
     from hutch.views import OnError
 
     AnyMapping: TypeAlias = MutableMapping[str, Any]
@@ -387,6 +389,38 @@ class Shelf(Writeback, AnyMapping):
         from hutch.recode import recode
 
         return recode(self, codec, progress, errors)
+
+    def check(self, fix: bool = False, *, decode: bool = False) -> CheckReport:
+        """Look for what is damaged, and for values that could not be read. O(bytes).
+
+        Nothing is unpickled for it, for that runs what a pickle says: of pickles it looks at their opcodes, and
+        whether the classes that they name are there, as far as that can be told without importing anything.
+        Signatures and ciphers are verified. Values of a codec that runs nothing (`is_inert`) are read.
+
+        Args:
+            fix: repair what the mapping below can repair (see `hutch.dbm.Database.check`); a value that is whole
+                and cannot be read stays.
+            decode: read every value. Only for what you trust.
+
+        Returns:
+            A report: ``ok``, ``entry_count`` and ``problems``, each with key and message.
+        """
+        from hutch.survey import check
+
+        return check(self, fix=fix, decode=decode)
+
+    def classes(self) -> ClassReport:
+        """List the classes and functions that the values' pickles refer to, without running any of it. O(bytes).
+
+        Compressed, signed and encrypted values are unwrapped by the shelf's codec.
+
+        Returns:
+            A report: `classes`, each with `module`, `name`, `entry_count`, some `keys` and whether it is `found`;
+            and `skipped`, the entries that are no whole pickles.
+        """
+        from hutch.survey import classes
+
+        return classes(self)
 
     def sync(self) -> None:
         """Write back what has been changed, empty the cache, and bring everything to the disk.
