@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hutch.codecs.messages import MessagePack
     from hutch.codecs.pickles import Pickle
     from hutch.codecs.plists import Plist
+    from hutch.codecs.safe import SafePickle
     from hutch.codecs.signed import Signed
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Pickle",
     "Pieces",
     "Plist",
+    "SafePickle",
     "Signed",
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {
     "Pickle": "pickles",
     "Pieces": "base",
     "Plist": "plists",
+    "SafePickle": "safe",
     "Signed": "signed",
 }
 
