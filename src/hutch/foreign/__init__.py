@@ -18,15 +18,31 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hutch.foreign.base import ForeignDatabase
+    from hutch.foreign.converting import SOURCES, TARGETS, Conversion, convert, source_kind
     from hutch.foreign.opening import READABLE, WRITABLE, open_foreign
 
-__all__ = ["READABLE", "WRITABLE", "ForeignDatabase", "open_foreign"]
+__all__ = [
+    "READABLE",
+    "SOURCES",
+    "TARGETS",
+    "WRITABLE",
+    "Conversion",
+    "ForeignDatabase",
+    "convert",
+    "open_foreign",
+    "source_kind",
+]
 
 _HOMES = {
+    "Conversion": "converting",
     "ForeignDatabase": "base",
     "READABLE": "opening",
+    "SOURCES": "converting",
+    "TARGETS": "converting",
     "WRITABLE": "opening",
+    "convert": "converting",
     "open_foreign": "opening",
+    "source_kind": "converting",
 }
 
 if not TYPE_CHECKING:

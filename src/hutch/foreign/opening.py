@@ -21,6 +21,8 @@ READABLE = frozenset(
         "dbm.gnu",
         "dbm.ndbm",
         "dbm.sqlite3",
+        "diskcache",
+        "semidbm",
         "sqlitedict",
     }
 )
@@ -77,6 +79,10 @@ def open_foreign(
 
         sqlite = SqlitedictDatabase if kind == "sqlitedict" else SqliteDatabase
         return sqlite(file, flag, mode, durability=durability, exclusive=exclusive, timeout=timeout, table=table)
+    if kind == "diskcache" and flag == "r":
+        from hutch.foreign.diskcache import DiskcacheDatabase
+
+        return DiskcacheDatabase(file, timeout=timeout)
     if kind not in READABLE:
         raise UnsupportedFileError(_no_reader(name, kind))
     if flag != "r":
@@ -92,6 +98,10 @@ def open_foreign(
         from hutch.foreign.berkeley_hash import BerkeleyHash
 
         return BerkeleyHash(path)
+    if kind == "semidbm":
+        from hutch.foreign.semidbm import SemidbmDatabase
+
+        return SemidbmDatabase(path)
     raise UnsupportedFileError(_no_reader(path, kind))
 
 
