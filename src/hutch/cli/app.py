@@ -15,7 +15,7 @@ __all__ = ["hutch"]
 # should not pay for the modules of `hutch demo`, nor `hutch --help` for any. A test compares the lines.
 _COMMANDS = {
     "get": ("hutch.cli.entries:get", "Print the value of KEY."),
-    "set": ("hutch.cli.entries:set_", "Store a value under KEY."),
+    "set": ("hutch.cli.entries:set_", "Store VALUE under KEY."),
     "del": ("hutch.cli.entries:delete", "Delete KEYs."),
     "keys": ("hutch.cli.listing:keys", "List the keys."),
     "items": ("hutch.cli.listing:items", "List keys and values."),
@@ -33,7 +33,10 @@ _COMMANDS = {
     "recode": ("hutch.cli.recode:command", "Rewrite all values under another codec."),
     "watch": ("hutch.cli.watch:command", "Print changes as they happen, whoever makes them."),
     "shell": ("hutch.cli.shell:command", "Start a prompt where the shelf is a dict."),
-    "demo": ("hutch.cli.demo:command", "Build a shelf of all characters, check it, kill its writers, time it."),
+    "demo": (
+        "hutch.cli.demo:command",
+        "Build a shelf of the Unicode character database, check it, kill its writers, time it.",
+    ),
 }
 
 

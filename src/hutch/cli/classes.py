@@ -56,9 +56,9 @@ def command(
     timeout: float | None,
     coding: Coding,
 ) -> None:
-    """List the classes and functions that the values name, how many name each, and whether SafePickle takes it.
+    """List the classes that the values name, without running them.
 
-    Nothing is imported or run. Values that are no pickles name nothing.
+    And functions; how many values name each, and whether SafePickle takes it. Nothing is imported or run. Values that are no pickles name nothing.
     """
     damage = Damage()
     found: dict[tuple[str, str], _Found] = {}
@@ -69,13 +69,13 @@ def command(
             try:
                 inner = unwrap(key, data, coding.secrets, peek=True)
                 if inner.closed:
-                    raise CodecError(f"the value of {key!r}: {inner.closed}", key=key)
+                    raise CodecError(inner.closed)
                 if protocol_of(inner.data) is None:
                     others += 1
                     continue
                 names = names_of(inner.data)
             except CodecError as problem:
-                click.echo(f"Unreadable: {problem}", err=True)
+                click.echo(f"Unreadable: {key_format.show(key)}: {problem}", err=True)
                 unread += 1
                 continue
             pickles += 1

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import click
 
 from hutch.codecs.base import Codec
 
 __all__ = ["CODECS", "Coding", "reading_options", "writing_options"]
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 CODECS = ("pickle", "safe", "json", "msgpack", "plist", "marshal", "raw")
 _METHODS = ("zlib", "bz2", "lzma", "zstd")
@@ -90,8 +88,11 @@ def _base(name: str, protocol: int | None) -> Codec:
         from hutch.codecs.pickles import Pickle
 
         return Pickle(protocol)
+    if name == "safe":
+        from hutch.codecs.safe import SafePickle
+
+        return SafePickle(protocol=protocol)
     kinds = {
-        "safe": "SafePickle",
         "json": "Json",
         "msgpack": "MessagePack",
         "plist": "Plist",
@@ -144,9 +145,9 @@ _KEY_FILE = click.option(
 )
 
 
-def reading_options(command: Command) -> Command:
+def reading_options(command: Any) -> Any:
     """``--codec``, ``--unpickle``, ``--key-file``; the command gets them as `coding`."""
-    result: Any = _gather(command)
+    result = _gather(command)
     result = _KEY_FILE(result)
     result = click.option(
         "--unpickle",
@@ -158,9 +159,9 @@ def reading_options(command: Command) -> Command:
     )
 
 
-def writing_options(command: Command) -> Command:
+def writing_options(command: Any) -> Any:
     """Those of `Coding.writer`; the command gets them as `coding`."""
-    result: Any = _gather(command)
+    result = _gather(command)
     result = _KEY_FILE(result)
     result = click.option("--encrypted", is_flag=True, help="Encrypt values, with the first --key-file.")(result)
     result = click.option("--signed", is_flag=True, help="Sign values, with the first --key-file.")(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from hutch import dbm
@@ -13,7 +14,7 @@ from hutch.errors import CorruptError
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Bytes", "Damage", "engine_of", "entries", "exists", "keys_of", "name_of", "open_database"]
+__all__ = ["Bytes", "Damage", "engine_of", "entries", "exists", "keys_of", "name_of", "open_database", "transaction_of"]
 
 Bytes = MutableMapping[bytes, bytes]
 
@@ -71,6 +72,12 @@ def engine_of(database: Any, wish: str) -> Any:
     if store is None:
         raise Failure(f"{wish} needs a database in hutch's form; `hutch convert` makes one", UNAVAILABLE)
     return store
+
+
+def transaction_of(database: Any) -> AbstractContextManager[Any]:
+    """Its transaction; nothing where it has none (GNU dbm, ndbm)."""
+    begin = getattr(database, "transaction", None)
+    return nullcontext() if begin is None else begin()
 
 
 def keys_of(database: Any) -> Iterator[bytes]:

@@ -41,9 +41,9 @@ def command(
     timeout: float | None,
     coding: Coding,
 ) -> None:
-    """Compare two databases: "-" only in A, "+" only in B, "~" in both, with different values.
+    """Compare two databases.
 
-    Exit code 0: no difference; 1: there are some. The order of keys does not count.
+    "-" is only in A, "+" only in B, "~" in both, with different values. Exit code 0: no difference; 1: there are some. The order of keys does not count.
     """
     found = False
     damage = Damage()

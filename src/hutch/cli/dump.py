@@ -49,9 +49,9 @@ def command(
     timeout: float | None,
     coding: Coding,
 ) -> None:
-    """Write every entry as a line of JSON, to FILE or stdout. `hutch load` makes the same of it.
+    """Write every entry as a line of JSON.
 
-    A value that names only data is written as an object; types that JSON lacks have a tag, {"$tuple": [1, 2]}. Any
+    To FILE or stdout. `hutch load` makes the same of it. A value that names only data is written as an object; types that JSON lacks have a tag, {"$tuple": [1, 2]}. Any
     other value is written as the bytes that are stored, so nothing is lost and nothing is run. The file is
     written beside FILE and takes its place at the end. Damaged entries are left out and reported (exit code 3).
     """

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hutch.cli.coding import Coding, reading_options, writing_options
-from hutch.cli.database import open_database
+from hutch.cli.database import open_database, transaction_of
 from hutch.cli.exits import NEGATIVE, UNREADABLE, Failure
 from hutch.cli.options import (
     KeyFormat,
@@ -184,11 +184,14 @@ def _object_of(data: bytes, form: str) -> Any:
 @key_format_option
 @timeout_option
 def delete(name: str, keys: tuple[str, ...], force: bool, key_format: KeyFormat, timeout: float | None) -> None:
-    """Delete KEYs: all of them, or none if one is not there (exit code 1)."""
+    """Delete KEYs.
+
+    All of them, or none if one is not there (exit code 1).
+    """
     wanted = [key_format.parse(key) for key in keys]
-    with open_database(name, "w", timeout=timeout) as database, database.transaction():
-        for key in wanted:
-            if key in database:
-                del database[key]
-            elif not force:
-                raise _missing(name, key, key_format)
+    with open_database(name, "w", timeout=timeout) as database, transaction_of(database):
+        there = [key for key in wanted if key in database]
+        if not force and len(there) < len(wanted):
+            raise _missing(name, next(key for key in wanted if key not in there), key_format)
+        for key in dict.fromkeys(there):
+            del database[key]

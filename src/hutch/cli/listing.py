@@ -43,9 +43,9 @@ def keys(
     key_format: KeyFormat,
     timeout: float | None,
 ) -> None:
-    """List the keys, one a line, in the order of insertion.
+    """List the keys.
 
-    What is printed is what the other commands take as KEY. With --json each line is a JSON string, or
+    One a line, in the order of insertion. What is printed is what the other commands take as KEY. With --json each line is a JSON string, or
     {"$bytes": base64} for a key that is no UTF-8.
     """
     from hutch.cli.records import key_field
@@ -85,9 +85,9 @@ def items(
     timeout: float | None,
     coding: Coding,
 ) -> None:
-    """List keys and values, a line each: KEY, a tab, and what `hutch get` shows.
+    """List keys and values.
 
-    A value that cannot be shown is described in its line, and the exit code is 5; a damaged one is reported on stderr,
+    A line each: KEY, a tab, and what `hutch get` shows. A value that cannot be shown is described in its line, and the exit code is 5; a damaged one is reported on stderr,
     the others follow, and the exit code is 3. With --json each line is that of `hutch dump`.
     """
     from hutch.cli.records import key_field, value_fields

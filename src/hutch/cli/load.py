@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from hutch.cli.coding import Coding, writing_options
-from hutch.cli.database import open_database
+from hutch.cli.database import open_database, transaction_of
 from hutch.cli.exits import DAMAGED, USAGE, Failure
 from hutch.cli.jsonvalues import untagged
 from hutch.cli.options import create_option, name_argument, timeout_option
@@ -26,7 +26,8 @@ _BATCH_BYTES = 8 << 20
 class _Lines:
     """The entries of a file, and what its first and last lines say about them."""
 
-    def __init__(self, source: IO[bytes], coding: Coding) -> None:
+    def __init__(self, source: IO[bytes], coding: Coding, *, atomic: bool) -> None:
+        self._atomic = atomic
         self._source = source
         self._coding = coding
         self._codecs: dict[int | None, Codec] = {}
@@ -50,8 +51,9 @@ class _Lines:
                     continue
                 entry = self._entry(fields)
             except (ValueError, TypeError, RecursionError) as problem:
+                kept = "nothing has been stored" if self._atomic else f"the {self.count:,} entries before it are stored"
                 raise Failure(
-                    f"line {number} is not one of a dump: {problem}; the {self.count:,} entries before it are stored",
+                    f"line {number} is not one of a dump: {problem}; {kept}",
                     USAGE,
                 ) from None
             self.count += 1
@@ -105,17 +107,17 @@ class _Lines:
 @timeout_option
 @writing_options
 def command(name: str, file: str, create: bool, atomic: bool, timeout: float | None, coding: Coding) -> None:
-    """Store the entries of a dump, from FILE or stdin. Keys that are there already get the new value.
+    """Store what `hutch dump` has written.
 
-    Takes any lines like {"key": "apples", "value": {"count": 3}}. Entries are stored in batches: after an error or
+    From FILE or stdin. Keys that are there already get the new value. Takes any lines like {"key": "apples", "value": {"count": 3}}. Entries are stored in batches: after an error or
     Ctrl-C those that came before it are there, and the same command may be run again. Exit code 3: the
     dump was cut off.
     """
     with click.open_file(file, "rb") as source, open_database(name, "w", timeout=timeout, create=create) as database:
-        lines = _Lines(source, coding)
+        lines = _Lines(source, coding, atomic=atomic)
         with steps("loading") as counter:
             if atomic:
-                with database.transaction():
+                with transaction_of(database):
                     _store(database, lines, counter)
             else:
                 _store(database, lines, counter)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from hutch.cli.coding import Coding, writing_options
-from hutch.cli.database import keys_of, open_database
+from hutch.cli.database import keys_of, open_database, transaction_of
 from hutch.cli.exits import UNREADABLE, Failure
 from hutch.cli.layers import unwrap
 from hutch.cli.options import name_argument, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.values import MISSING, look
 from hutch.codecs.base import Codec, joined
+from hutch.codecs.framing import guess
 from hutch.errors import CodecError, CorruptError
 
 __all__ = ["command"]
 
-_BATCH_COUNT = 500
-_BATCH_BYTES = 8 << 20
+_BATCH_COUNT = 100  # in one transaction; others wait for it
+
+
+# What bytes look like, where the look is sure, and the codec that it means.
+_SURE = {"Pickle": "pickle", "Pickle(buffers=True)": "pickle", "Json": "json", "Plist": "plist"}
 
 
 class _Recoder:
@@ -32,6 +37,9 @@ class _Recoder:
         self._source = source
         self._is_rewrap = target.codec is None
         self._codec: Codec = target.writer("raw" if self._is_rewrap else None)
+        names = ("pickle", "json", "plist")
+        # An interrupted run may be begun anew where each value tells what it is by now.
+        self.is_resumable = self._is_rewrap or (source.codec is None and target.codec in (*names, "safe"))
 
     def __call__(self, key: bytes, data: bytes) -> bytes:
         """The new bytes.
@@ -39,12 +47,18 @@ class _Recoder:
         Raises:
             CodecError: the old ones may not be read, or what they are cannot be written so.
         """
+        outer = unwrap(key, data, self._source.secrets)
+        if outer.closed:
+            raise CodecError(f"the value of {key!r}: {outer.closed}", key=key)
         if self._is_rewrap:
-            outer = unwrap(key, data, self._source.secrets)
-            if outer.closed:
-                raise CodecError(f"the value of {key!r}: {outer.closed}", key=key)
             return joined(self._codec.encode(key, outer.data))
-        seen = look(key, data, self._source)
+        source = self._source
+        if source.codec is None:
+            name = _SURE.get(guess(outer.data) or "")
+            if name is None:
+                raise CodecError(f"nobody can tell what the value of {key!r} is: --from says it", key=key)
+            source = replace(source, codec=name)
+        seen = look(key, outer.data, source)
         if seen.object is MISSING:
             raise CodecError(f"the value of {key!r} is {seen.summary}", key=key)
         try:
@@ -67,11 +81,11 @@ class _Recoder:
 @timeout_option
 @writing_options
 def command(name: str, source: str | None, timeout: float | None, coding: Coding) -> None:
-    """Rewrite all values under another codec; without --codec, only with another wrapping.
+    """Rewrite all values under another codec.
 
-    With --compress, --signed or --encrypted values are compressed, signed or encrypted, without any of them these are
-    taken off. All values are looked at first: if one cannot be rewritten, nothing is. It may be interrupted and run
-    again: each value is whole, in the old form or in the new one.
+    Without --codec only their wrapping changes: with --compress, --signed or --encrypted values are compressed, signed or encrypted, without any of them these are
+    taken off. All values are looked at first: if one cannot be rewritten, nothing is. Each value is whole at any time,
+    in the old form or in the new one: after Ctrl-C, run it again.
     """
     old = Coding(codec=source, unpickle=coding.unpickle, secrets=coding.secrets)
     recoder = _Recoder(old, coding)
@@ -97,28 +111,25 @@ def _check_all(database: Any, recoder: _Recoder) -> None:
 
 
 def _rewrite(database: Any, recoder: _Recoder, counter: Any) -> int:
+    keys = list(keys_of(database))
+    if not recoder.is_resumable:
+        # All or nothing, since nobody could tell the new values from the old ones. Kept in memory until the end.
+        with transaction_of(database):
+            return _rewrite_batch(database, recoder, keys, counter)
+    return sum(
+        _rewrite_batch(database, recoder, keys[start : start + _BATCH_COUNT], counter)
+        for start in range(0, len(keys), _BATCH_COUNT)
+    )
+
+
+def _rewrite_batch(database: Any, recoder: _Recoder, keys: list[bytes], counter: Any) -> int:
+    """Rewrite some values, with nobody writing in between."""
     changed = 0
-    waiting: list[bytes] = []
-    size = 0
-    for key in list(keys_of(database)):
-        waiting.append(key)
-        size += len(database.get(key) or b"")
-        if len(waiting) >= _BATCH_COUNT or size >= _BATCH_BYTES:
-            changed += _rewrite_batch(database, recoder, waiting)
-            counter.advance(len(waiting))
-            waiting, size = [], 0
-    changed += _rewrite_batch(database, recoder, waiting)
-    counter.advance(len(waiting))
-    return changed
-
-
-def _rewrite_batch(database: Any, recoder: _Recoder, keys: list[bytes]) -> int:
-    """Rewrite a few values, with nobody writing in between."""
-    with database.transaction():
-        changes = {}
+    with transaction_of(database):
         for key in keys:
             data = database.get(key)
             if data is not None and (new := recoder(key, data)) != data:
-                changes[key] = new
-        database.update(changes)
-    return len(changes)
+                database[key] = new
+                changed += 1
+            counter.advance()
+    return changed

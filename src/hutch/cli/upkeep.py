@@ -65,9 +65,9 @@ def _verdict(name: str, report: CheckReport) -> str:
 @name_argument
 @timeout_option
 def reorganize(name: str, timeout: float | None) -> None:
-    """Give unused space back: pack the values, drop the dead lines of the directory.
+    """Give unused space back.
 
-    Others may read and write meanwhile. Interrupted or killed at any moment it leaves the database whole.
+    Packs the values, and drops the dead lines of the directory. Others may read and write meanwhile. Interrupted or killed at any moment it leaves the database whole.
     """
     with open_database(name, "w", timeout=timeout) as database:
         store = engine_of(database, "reorganize")
@@ -90,7 +90,10 @@ def _total_bytes(store: Any) -> int:
 @click.argument("target", metavar="COPY", type=click.Path())
 @timeout_option
 def backup(name: str, target: str, timeout: float | None) -> None:
-    """Copy NAME to the new database COPY, as it is at one moment, while others go on writing."""
+    """Copy one moment of a database that is in use.
+
+    Others go on writing meanwhile. COPY is a new database, which the stdlib opens as well.
+    """
     with open_database(name, "r", timeout=timeout) as database:
         store = engine_of(database, "backup")
         try:

@@ -91,7 +91,10 @@ def _look_at_pickle(key: bytes, data: bytes, coding: Coding, size: int, layers: 
     try:
         return Seen(size, "pickle", layers, safe_object(key, data), protocol=protocol)
     except CodecError as problem:
-        names = tuple(f"{module}.{name}" for module, name in names_of(data))
+        try:
+            names = tuple(f"{module}.{name}" for module, name in names_of(data))
+        except CodecError:
+            names = ()  # it is damaged, and `problem` says where
         reason = "--unpickle makes it an object" if names else str(problem)
         return Seen(size, "pickle", layers, reason=reason, names=names, protocol=protocol)
 

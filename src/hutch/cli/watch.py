@@ -118,9 +118,9 @@ def command(
     timeout: float | None,
     coding: Coding,
 ) -> None:
-    """Print changes as they happen, whoever makes them, until Ctrl-C.
+    """Print changes as they happen, whoever makes them.
 
-    "+" is a new key, "~" a new value, "-" a deleted key. The value shown is the one that is there when the
+    Until Ctrl-C. "+" is a new key, "~" a new value, "-" a deleted key. The value shown is the one that is there when the
     line is printed. Writers do not wait for the watcher; of changes in quick succession some may be shown as one.
     """
     start = key_format.parse(prefix)
