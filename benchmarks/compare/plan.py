@@ -1,0 +1,112 @@
+"""The groups of cells: which workloads run at which size, and what share of the time they get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.compare.catalog import CATALOG, GROWTH
+from benchmarks.compare.task import OBJECTS, RAW
+
+GROWTH_SIZES = (1_000, 10_000, 100_000, 1_000_000, 3_000_000)
+GROWTH_PEERS = ("hutch", "dbm.gnu", "dbm.dumb", "lmdb, sync=False")
+SIZES = (1_000, 100_000, 1_000_000)
+VALUES = (100, 4096)
+
+# Files of five gigabytes for each of fifteen peers are too much for most disks.
+_MOST_BYTES = 1_000_000_000
+_OBJECT_BYTES = 100
+
+# The rows that hutch is held to (see `reach`) get more repetitions, and longer ones.
+HELD = {
+    RAW: {
+        "load": ("dbm.gnu", "semidbm"),
+        "put": ("dbm.gnu", "diskcache"),
+        "durable_put": ("dbm.gnu", "lmdb", "rocksdict"),
+        "get": ("dbm.gnu", "lmdb", "dbm.sqlite3"),
+        "get_missing": ("lmdb",),
+        "delete": ("dbm.gnu",),
+        "iterate_keys": ("dbm.gnu",),
+        "iterate_items": ("dbm.gnu",),
+        "open_get_close": (),
+    },
+    OBJECTS: {"get": ("shelve, dbm.gnu",), "put": ("shelve, dbm.gnu",)},
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that share their databases.
+
+    Attributes:
+        name: the key in the results.
+        weight: its share of the time, beside those of the others.
+        peers: only these; all, if it is empty.
+    """
+
+    name: str
+    level: str
+    value_bytes: int
+    entries: int
+    workloads: tuple[str, ...]
+    weight: float
+    peers: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        what = f"{self.value_bytes:,}-byte values" if self.level == RAW else "objects"
+        return f"{self.entries:,} entries, {what}"
+
+    def is_held(self, workload: str, peer: str) -> bool:
+        """Whether the cell belongs to a row that hutch is held to."""
+        if self.name.startswith("growth") or self.value_bytes != VALUES[0]:
+            return False
+        held = HELD[self.level].get(workload)
+        return held is not None and (peer == "hutch" or peer in held)
+
+
+def groups(
+    sizes: Sequence[int] = SIZES,
+    values: Sequence[int] = VALUES,
+    levels: Sequence[str] = (RAW, OBJECTS),
+    growth: Sequence[int] = GROWTH_SIZES,
+    workloads: Sequence[str] = (),
+) -> list[Group]:
+    """What is to be measured, the most important first.
+
+    Args:
+        sizes: numbers of entries.
+        values: sizes of raw values in bytes.
+        levels: `RAW`, `OBJECTS` or both.
+        growth: sizes for the chart of growth; none: no such chart.
+        workloads: only these; all, if it is empty.
+    """
+    kinds = [(RAW, value_bytes) for value_bytes in values if RAW in levels]
+    kinds += [(OBJECTS, _OBJECT_BYTES)] if OBJECTS in levels else []
+    found: list[Group] = []
+    for level, value_bytes in kinds:
+        for entries in sizes:
+            if entries * value_bytes > _MOST_BYTES:
+                continue
+            chosen = tuple(
+                name
+                for name, workload in CATALOG.items()
+                if level in workload.levels
+                and (not workloads or name in workloads or name == "load")
+                and entries <= workload.largest
+                and name != "huge_value"
+            )
+            weight = {1_000: 2.0, 100_000: 5.0}.get(entries, 5.0)
+            if (level, value_bytes, entries) == (RAW, 100, 100_000):
+                weight = 12.0
+            elif value_bytes != VALUES[0]:
+                weight *= 0.7
+            found.append(Group(f"{level}-{value_bytes}-{entries}", level, value_bytes, entries, chosen, weight))
+    found.sort(key=lambda group: -group.weight)
+    if RAW in levels and (not workloads or "huge_value" in workloads):
+        found.append(Group("huge", RAW, VALUES[0], 0, ("huge_value",), 3.0))
+    if RAW in levels:
+        for entries in growth:
+            weight = 0.5 + entries / 1_000_000
+            found.append(Group(f"growth-{entries}", RAW, 100, entries, ("load", *GROWTH), weight, GROWTH_PEERS))
+    return found
