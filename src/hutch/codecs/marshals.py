@@ -18,6 +18,7 @@ __all__ = ["Marshal"]
 _CODE = type((lambda: None).__code__)
 _LEAVES = (type(None), bool, int, float, complex, str, bytes, type(...), type, _CODE)
 _SINGLE = frozenset(b"NFTS.")  # None, False, True, StopIteration and Ellipsis are one byte each
+_COUNTED = tuple(bytes((kind | flag,)) for kind in b"([<>" for flag in (0, 0x80))  # four bytes of count follow
 
 
 class Marshal(Codec):
@@ -69,6 +70,8 @@ class Marshal(Codec):
         try:
             if len(data) > 1 and data[0] & 0x7F in _SINGLE:
                 raise ValueError("there is something behind the end of it")
+            if data[:1] in _COUNTED and int.from_bytes(data[1:5], "little") > len(data):
+                raise ValueError("it is shorter than it says")  # before memory is taken for so much
             return marshal.loads(data)  # noqa: S302  # what this codec is for, and what its docstring warns of
         except MemoryError:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hutch.codecs.base import Codec, Pieces, refuse, show_options
 from hutch.codecs.framing import BUFFERS, MAGIC_BYTES
+from hutch.errors import CodecError
 
 try:  # `pickle` brings `re` along; these are what it uses
     from _pickle import dumps, loads
@@ -202,14 +203,27 @@ def _check_protocol(protocol: int | None, buffers: bool) -> None:
         raise ValueError(f"protocol {protocol} has no buffers: leave it out, or say protocol={_HIGHEST}")
 
 
-def _refusal(codec: Pickle, key: bytes, data: Data, problem: Exception) -> Exception:
+def _refusal(codec: Pickle, key: bytes, data: Data, problem: Exception) -> CodecError:
     text = str(problem)
     advice = None
     if isinstance(problem, ImportError) or (isinstance(problem, AttributeError) and "Can't get attribute" in text):
-        advice = _MISSING_CLASS
+        wanted = _wanted(data, problem.name) if isinstance(problem, ImportError) and problem.name else ""
+        advice = f"{wanted}{_MISSING_CLASS}"
     elif "persistent" in text and codec.persistent_load is None:
         advice = _MISSING_PERSISTENT
     return refuse(codec, key, data, problem, advice)
+
+
+def _wanted(data: Data, missing: str) -> str:
+    """What a pickle looks for in a module that is missing, which the error of the import does not say."""
+    from hutch.codecs.opcodes import globals_of
+
+    start = missing + "."
+    try:
+        names = sorted({f"{module}.{name}" for module, name in globals_of(data) if f"{module}.".startswith(start)})
+    except CodecError:
+        return ""
+    return f"it was looking for {', '.join(names)}; " if names else ""
 
 
 def _remake(kind: type[Pickle], options: dict[str, Any]) -> Pickle:

@@ -26,7 +26,7 @@ def check_plain(
     sets: bool = False,
     checks: Mapping[type, Callable[[Any], None]] | None = None,
 ) -> None:
-    """Look at every part of some values that an encoder has accepted, so that there is no cycle. O(parts).
+    """Look at every part of some values that an encoder has accepted. O(parts).
 
     Args:
         leaves: exact types that come back as they were.
@@ -42,6 +42,7 @@ def check_plain(
     leaves, keys = frozenset(leaves), frozenset(keys)
     simple = leaves - frozenset(checks or ())
     pending: list[Iterable[Any]] = [values]
+    seen: set[int] = set()  # containers: one may be in many places, and, where the format allows it, in itself
     while pending:
         items = pending.pop()
         # The types of many small things as one set: most of them need no second look.
@@ -54,7 +55,10 @@ def check_plain(
             if kind in leaves:
                 assert checks is not None
                 checks[kind](item)
+            elif id(item) in seen:
+                continue
             elif isinstance(item, dict):
+                seen.add(id(item))
                 if not keys.issuperset(map(type, item)):
                     raise bad_key(next(key for key in item if type(key) not in keys))
                 if item:
@@ -64,6 +68,7 @@ def check_plain(
                 elif tuple in keys:
                     pending.append([key for key in item if type(key) is tuple])
             elif isinstance(item, (list, tuple)) or (sets and isinstance(item, (set, frozenset))):
+                seen.add(id(item))
                 pending.append(item)
             elif bad_leaf is not None:
                 raise bad_leaf(item)

@@ -52,12 +52,15 @@ class Plist(Codec):
 
         Raises:
             TypeError: something in `value` is not what property lists have.
-            ValueError: some text or datetime cannot be written in this form; an integer has more than 64 bits.
+            ValueError: some text or datetime cannot be written in this form; an integer has more than 64 bits; a
+                container is inside itself.
         """
         import plistlib
         from datetime import datetime
 
         is_xml = self.fmt == "xml"
+        if not is_xml:
+            _check_tree(value)
         try:
             data = plistlib.dumps(value, fmt=getattr(plistlib, _FORMATS[self.fmt]), sort_keys=self.sort_keys)
         except OverflowError as problem:
@@ -81,6 +84,8 @@ class Plist(Codec):
 
         try:
             value = plistlib.loads(bytes(data))
+            if value is None:
+                raise ValueError("there is no value in it")
             if data[:6] == b"bplist":
                 _check_tree(value)
         except MemoryError:
@@ -97,7 +102,7 @@ def _check_tree(value: Any) -> None:
     path: list[tuple[int, Any]] = [(0, iter((value,)))]
     while path:
         for part in path[-1][1]:
-            if not isinstance(part, (dict, list)):
+            if not isinstance(part, (dict, list, tuple)):
                 continue
             number = id(part)
             if number in inside:

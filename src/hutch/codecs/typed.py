@@ -62,7 +62,7 @@ class Typed:
         data = self._encode(value)
         try:
             self.decode(data)
-        except (ValueError, TypeError, RecursionError):
+        except (RecursionError, MemoryError):
             raise
         except Exception as problem:
             raise TypeError(f"{self._codec} would not read this value again: {problem}") from problem
