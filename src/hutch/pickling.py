@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from hutch.codecs.base import Data
+    from hutch.unstored import Unstored
 
     Serializer: TypeAlias = Callable[[Any, int], Any]
     Deserializer: TypeAlias = Callable[[bytes], Any]
@@ -99,6 +100,7 @@ class Pickling:
     _protocol: int | None
     _dumps: Serializer | None
     _loads: Deserializer | None
+    _unstored: Unstored | None = None  # what has been given out, if that is to be watched
 
     def _set_pickling(
         self,
@@ -139,6 +141,8 @@ class Pickling:
             protocol: int | None = codec.protocol  # type: ignore[attr-defined]
             self._protocol = _DEFAULT_PROTOCOL if protocol is None else protocol
             self._dumps, self._loads = dumps, loads
+        if self._unstored is not None:  # what is quick looks neither right nor left
+            self._dumps = self._loads = None
 
     @property
     def codec(self) -> Codec:

@@ -158,6 +158,8 @@ def recode(
     if shelf._edits or type(shelf.dict) is UndoLog or _is_in_transaction(shelf.dict):
         raise TransactionError("recode() inside a transaction or an edit is not possible; end it first")
     shelf.sync()
+    if shelf._unstored is not None:
+        shelf._unstored.forget()
     old = shelf._codec
     codecs = (new, *[other for other in (old.codecs if type(old) is Mixed else (old,)) if other != new])
     work = _Work(shelf, codecs, progress, skips=errors == "skip")

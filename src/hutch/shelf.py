@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import MutableMapping
 
@@ -63,6 +64,9 @@ class Shelf(Writeback, AnyMapping):
             pickles. It brings its own protocol, and leaves no room for serializer and deserializer.
         cache_size: how many objects `writeback` keeps; the least recently used are written back and dropped.
             A change to an object that has been dropped is lost: fetch it again instead of holding on to it.
+        warn_unstored: for debugging: warn with an `UnstoredChangeWarning` of objects that were fetched without
+            `writeback`, changed, and never stored. Each is kept and pickled twice, and again in `sync`, `close`,
+            and when its key is fetched anew. None: if Python runs with ``-X dev``, or HUTCH_WARN_UNSTORED is set.
 
     Raises:
         ShelveError: of serializer and deserializer only one is given, or something that contradicts a codec.
@@ -83,8 +87,10 @@ class Shelf(Writeback, AnyMapping):
         deserializer: Deserializer | None = None,
         codec: Codec | None = None,
         cache_size: int | None = None,
+        warn_unstored: bool | None = None,
     ) -> None:
         check_cache_size(cache_size)
+        self._warns_unstored = _wants_warnings() if warn_unstored is None else warn_unstored
         self._set_pickling(protocol, keyencoding, serializer, deserializer, codec)
         self.dict = dict
         self.writeback = writeback
@@ -94,6 +100,11 @@ class Shelf(Writeback, AnyMapping):
     def _start(self) -> None:
         """Begin with an empty cache: a new shelf, or one that has been unpickled."""
         self._start_cache()
+        if self._warns_unstored:
+            from hutch.unstored import Unstored
+
+            self._unstored = Unstored(self)
+            self._use(self._codec)
         self._at_exit = watch(self)
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -118,7 +129,7 @@ class Shelf(Writeback, AnyMapping):
             raise no_text(key) from None
         loads = self._loads
         if loads is None:
-            return self._load(key, data)
+            return self._hand_out(key, self._load(key, data))
         try:
             return loads(data)
         except Exception as problem:
@@ -150,6 +161,8 @@ class Shelf(Writeback, AnyMapping):
                 if key not in self.cache:  # else it has been deleted elsewhere, and here it is now
                     raise KeyError(key) from None
             self.cache.drop(key)
+            if self._unstored is not None:
+                self._unstored.stored(key)
 
     def __contains__(self, key: object) -> bool:
         return self._encode_key(key) in self.dict  # type: ignore[arg-type]
@@ -203,6 +216,7 @@ class Shelf(Writeback, AnyMapping):
                 value = self.get(key, MISSING)
                 if value is MISSING:
                     self[key] = value = default
+                    self._hand_out(key, value)
         return value
 
     # Many entries.
@@ -237,7 +251,7 @@ class Shelf(Writeback, AnyMapping):
         datas = {key: self._dump(key, value) for key, value in values.items()}
         with self._cache_lock():
             self._apply({names[key]: storable(self.dict, data) for key, data in datas.items()})
-            if self.writeback or self.cache:
+            if self.writeback or self.cache or self._unstored is not None:
                 for key, data in datas.items():
                     self._keep(key, values[key], data)
 
@@ -250,6 +264,8 @@ class Shelf(Writeback, AnyMapping):
                 for name in list(self.dict.keys()):
                     del self.dict[name]
             self.cache.forget()
+            if self._unstored is not None:
+                self._unstored.forget()
 
     def __iter__(self) -> Iterator[str]:
         return map(self._decode_key, self._names())
@@ -292,7 +308,13 @@ class Shelf(Writeback, AnyMapping):
 
     def _read_item(self, item: tuple[bytes, Any]) -> Item:
         key = self._decode_key(item[0])
-        return key, self._load(key, item[1], item[0])
+        return key, self._hand_out(key, self._load(key, item[1], item[0]))
+
+    def _hand_out(self, key: str, value: Any) -> Any:
+        """Return an object to whoever has asked for it."""
+        if self._unstored is not None and not self.writeback:
+            self._unstored.fetched(key, value)
+        return value
 
     # Read, change and write, with nobody writing in between.
 
@@ -436,8 +458,12 @@ class Shelf(Writeback, AnyMapping):
             if self.writeback and self.cache:
                 self._write_back()
                 self.cache.forget()
-        if hasattr(mapping, "sync"):
-            mapping.sync()
+        try:
+            if self._unstored is not None:
+                self._unstored.review()
+        finally:
+            if hasattr(mapping, "sync"):
+                mapping.sync()
 
     def reorganize(self) -> None:
         """`sync`, then give back the space that deleted and replaced entries have left. O(n)."""
@@ -466,6 +492,7 @@ class Shelf(Writeback, AnyMapping):
         finally:
             self.dict = ClosedDict()
             self.cache.forget()
+            self._unstored = None
             forget(self, self._at_exit)
             if hasattr(mapping, "close"):
                 mapping.close()
@@ -490,7 +517,7 @@ class Shelf(Writeback, AnyMapping):
     def __getstate__(self) -> Objects:
         if type(self.dict) is ClosedDict:
             raise ValueError(CLOSED)
-        own = ("cache", "_edits", "_lock", "_at_exit", "_dumps", "_loads")
+        own = ("cache", "_edits", "_lock", "_at_exit", "_dumps", "_loads", "_unstored")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: Objects) -> None:
@@ -505,3 +532,8 @@ class Shelf(Writeback, AnyMapping):
 def _is_database(mapping: Any) -> bool:
     """Return whether a mapping is hutch's own, or as good: iterations over it survive updates."""
     return type(mapping) is not UndoLog and hasattr(mapping, "transaction") and hasattr(mapping, "iteritems")
+
+
+def _wants_warnings() -> bool:
+    """Return whether shelves are to warn of unstored changes, where nobody says so."""
+    return sys.flags.dev_mode or os.environ.get("HUTCH_WARN_UNSTORED", "0") not in ("", "0")

@@ -80,6 +80,7 @@ class DbfilenameShelf(Shelf):
         deserializer: see `open`.
         codec: see `open`.
         cache_size: see `open`.
+        warn_unstored: see `open`.
         engine_options: see `open`.
     """
 
@@ -94,6 +95,7 @@ class DbfilenameShelf(Shelf):
         deserializer: Deserializer | None = None,
         codec: Codec | None = None,
         cache_size: int | None = None,
+        warn_unstored: bool | None = None,
         **engine_options: Any,
     ) -> None:
         check_codec(codec, protocol, serializer, deserializer)  # before flag 'n' empties a database for nothing
@@ -106,6 +108,7 @@ class DbfilenameShelf(Shelf):
             deserializer=deserializer,
             codec=codec,
             cache_size=cache_size,
+            warn_unstored=warn_unstored,
         )
 
 
@@ -119,6 +122,7 @@ def open(  # noqa: A001  # its name in shelve
     deserializer: Deserializer | None = None,
     codec: Codec | None = None,
     cache_size: int | None = None,
+    warn_unstored: bool | None = None,
     **engine_options: Any,
 ) -> DbfilenameShelf:
     """Open a shelf in files.
@@ -133,6 +137,7 @@ def open(  # noqa: A001  # its name in shelve
         deserializer: see `Shelf`.
         codec: see `Shelf`.
         cache_size: see `Shelf`.
+        warn_unstored: see `Shelf`.
         engine_options: `mode`, `durability`, `exclusive`, `timeout` and `verify` of `hutch.dbm.open`.
 
     Raises:
@@ -150,5 +155,6 @@ def open(  # noqa: A001  # its name in shelve
         deserializer=deserializer,
         codec=codec,
         cache_size=cache_size,
+        warn_unstored=warn_unstored,
         **engine_options,
     )
