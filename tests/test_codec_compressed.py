@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec_parts import KEY, Canary, Parts, Raw, ViewCanary, mutations, stored
@@ -50,6 +50,7 @@ def frame(method: str, payload: bytes, size: int, version: int = VERSION, zero: 
 
 @each_method
 @pytest.mark.parametrize("inner", [Raw(), Parts()], ids=["bytes", "pieces and views"])
+@settings(deadline=None)
 @given(value=VALUES, min_size=st.sampled_from([0, 1, 20, 512]))
 def test_round_trip(method: str, inner: Codec, value: bytes, min_size: int) -> None:
     codec = Compressed(inner, method, min_size=min_size)
@@ -134,6 +135,7 @@ def test_levels_tell() -> None:
 # --- Bytes that look like a frame -------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(value=VALUES, depth=st.integers(1, 4), methods=st.lists(st.sampled_from(list(METHODS)), min_size=4, max_size=4))
 def test_nested_in_itself(value: bytes, depth: int, methods: list[str]) -> None:
     codec: Codec = Parts()
@@ -252,6 +254,7 @@ def test_headers_of_the_future(version: int, method: int, zero: int) -> None:
 
 
 @each_method
+@settings(deadline=None)
 @given(payload=st.binary(max_size=80), size=st.one_of(st.integers(0, 200), st.integers(0, 2**64 - 1)))
 def test_random_payloads(method: str, payload: bytes, size: int) -> None:
     canary = Canary()
@@ -260,6 +263,7 @@ def test_random_payloads(method: str, payload: bytes, size: int) -> None:
     assert not canary.given
 
 
+@settings(deadline=None)
 @given(data=st.one_of(st.binary(), st.binary().map(lambda rest: COMPRESSED + rest)))
 def test_random_bytes(data: bytes) -> None:
     try:

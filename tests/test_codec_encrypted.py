@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec_parts import KEY, Canary, Parts, Raw, ViewCanary, mutations, stored
@@ -49,6 +49,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("bits", [128, 192, 256])
 @pytest.mark.parametrize("inner", [Raw(), Parts()], ids=["bytes", "pieces and views"])
+@settings(deadline=None)
 @given(key=st.binary(max_size=40), value=st.binary(max_size=300), limit=st.sampled_from([-1, 0, 20, 300]))
 def test_round_trip(bits: int, inner: Codec, key: bytes, value: bytes, limit: int) -> None:
     codec = Encrypted(inner, Encrypted.new_key(bits))
@@ -157,6 +158,7 @@ def test_every_mutation_is_refused(value: bytes, way: str) -> None:
     assert codec.decode(KEY, data) == value
 
 
+@settings(deadline=None)
 @given(first=st.binary(max_size=30), second=st.binary(max_size=30), value=st.binary(max_size=30))
 def test_another_entry_s_value(first: bytes, second: bytes, value: bytes) -> None:
     canary = Canary()
@@ -210,6 +212,7 @@ def test_headers_of_the_future(version: int, cipher: int, zero: int) -> None:
         Encrypted(Canary(), OLD).decode(KEY, data)
 
 
+@settings(deadline=None)
 @given(data=st.one_of(st.binary(), st.binary(max_size=200).map(lambda rest: ENCRYPTED + bytes((VERSION, 1)) + rest)))
 def test_random_bytes(data: bytes) -> None:
     canary = Canary()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hutch
@@ -46,6 +46,7 @@ def nest(order: tuple[str, ...], inner: Codec) -> Codec:
     return inner
 
 
+@settings(deadline=None)
 @given(
     order=st.sampled_from(ORDERS), inner=st.sampled_from([Pickle(), Pickle(0), Json()]), value=VALUES, key=st.binary()
 )
@@ -57,6 +58,7 @@ def test_objects_come_back(order: tuple[str, ...], inner: Codec, value: Any, key
     assert bytes(codec.inner_bytes(key, data)) == stored(inner, value, key)
 
 
+@settings(deadline=None)
 @given(
     order=st.sampled_from(ORDERS),
     inner=st.sampled_from([Raw(), Parts()]),
@@ -68,6 +70,7 @@ def test_bytes_come_back(order: tuple[str, ...], inner: Codec, prefix: bytes, re
     assert codec.decode(KEY, stored(codec, prefix + rest)) == prefix + rest
 
 
+@settings(deadline=None)
 @given(outer=st.sampled_from(ORDERS), inner=st.sampled_from(ORDERS), value=st.binary(max_size=50))
 def test_the_bytes_of_one_nesting_are_values_of_another(
     outer: tuple[str, ...], inner: tuple[str, ...], value: bytes
@@ -94,6 +97,7 @@ def test_no_mutation_of_a_nesting_gives_another_value(order: tuple[str, ...]) ->
     assert set(canary.given) <= {value}
 
 
+@settings(deadline=None)
 @given(
     order=st.sampled_from(ORDERS[1:]),
     data=st.binary(max_size=100),

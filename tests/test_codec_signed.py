@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codec_parts import KEY, Canary, Parts, Raw, ViewCanary, mutations, stored
@@ -36,6 +36,7 @@ def keys_of_this_module() -> list[bytes]:
 
 @pytest.mark.parametrize("digest", DIGESTS)
 @pytest.mark.parametrize("inner", [Raw(), Parts()], ids=["bytes", "pieces and views"])
+@settings(deadline=None)
 @given(key=st.binary(max_size=40), value=st.binary(max_size=300))
 def test_round_trip(digest: str, inner: Codec, key: bytes, value: bytes) -> None:
     codec = Signed(inner, OTHER, digest)
@@ -141,6 +142,7 @@ def test_every_mutation_is_refused(digest: str, value: bytes) -> None:
     assert not canary.given
 
 
+@settings(deadline=None)
 @given(first=st.binary(max_size=30), second=st.binary(max_size=30), value=st.binary(max_size=30))
 def test_another_entry_s_value(first: bytes, second: bytes, value: bytes) -> None:
     canary = Canary()
@@ -152,6 +154,7 @@ def test_another_entry_s_value(first: bytes, second: bytes, value: bytes) -> Non
         assert not canary.given
 
 
+@settings(deadline=None)
 @given(text=st.binary(min_size=1, max_size=60), cuts=st.tuples(st.integers(0, 60), st.integers(0, 60)))
 def test_no_byte_wanders_from_key_to_value(text: bytes, cuts: tuple[int, int]) -> None:
     """Key and value of one entry say the same as those of another, parted elsewhere."""
@@ -229,6 +232,7 @@ def test_headers_of_the_future(version: int, code: int, zero: int) -> None:
         Signed(Canary(), OLD).decode(KEY, data)
 
 
+@settings(deadline=None)
 @given(data=st.one_of(st.binary(), st.binary(max_size=200).map(lambda rest: SIGNED + bytes((VERSION, 1)) + rest)))
 def test_random_bytes(data: bytes) -> None:
     canary = Canary()

@@ -160,7 +160,8 @@ class Compressed(Wrapper):
             ``pip install 'hutch[zstd]'``).
         level: as the method's own module has it; None is its default.
         min_size: in bytes, of the smallest value that is compressed.
-        max_bytes: of the largest value that is made; the memory that reading takes is at most about twice that.
+        max_bytes: of the largest value that is made, by reading and by writing. While it reads, that takes about twice
+            as much memory, and what the method itself needs: 128 MiB at most, whatever the bytes say.
 
     Raises:
         ImportError: the method's module is missing.

@@ -53,7 +53,8 @@ class Signed(Keyed):
     Args:
         inner: the codec of the values.
         keys: of 16 bytes or more, a str as UTF-8; several to change them: the first one signs, all of them verify.
-            Or a function that returns them, which lets the codec be pickled. To make one: secrets.token_bytes(32).
+            Or a function that returns them, which lets the codec be pickled. To make one: secrets.token_bytes(32). A
+            password is a bad one: who has the file can try out passwords.
         digest: of the HMAC: sha256, sha384, sha512, sha3_256, sha3_384, sha3_512, blake2b or blake2s. Reading
             takes any of them.
 
