@@ -58,7 +58,8 @@ def command(
 ) -> None:
     """List the classes that the values name, without running them.
 
-    And functions; how many values name each, and whether SafePickle takes it. Nothing is imported or run. Values that are no pickles name nothing.
+    And functions; how many values name each, and whether SafePickle takes it. Nothing is imported or run. Values that
+    are no pickles name nothing.
     """
     damage = Damage()
     found: dict[tuple[str, str], _Found] = {}

@@ -43,7 +43,8 @@ def command(
 ) -> None:
     """Compare two databases.
 
-    "-" is only in A, "+" only in B, "~" in both, with different values. Exit code 0: no difference; 1: there are some. The order of keys does not count.
+    "-" is only in A, "+" only in B, "~" in both, with different values. Exit code 0: no difference; 1: there are
+    some. The order of keys does not count.
     """
     found = False
     damage = Damage()

@@ -51,9 +51,10 @@ def command(
 ) -> None:
     """Write every entry as a line of JSON.
 
-    To FILE or stdout. `hutch load` makes the same of it. A value that names only data is written as an object; types that JSON lacks have a tag, {"$tuple": [1, 2]}. Any
-    other value is written as the bytes that are stored, so nothing is lost and nothing is run. The file is
-    written beside FILE and takes its place at the end. Damaged entries are left out and reported (exit code 3).
+    To FILE or stdout. `hutch load` makes the same of it. A value that names only data is written as an object; types
+    that JSON lacks have a tag, {"$tuple": [1, 2]}. Any other value is written as the bytes that are stored, so
+    nothing is lost and nothing is run. The file is written beside FILE and takes its place at the end. Damaged
+    entries are left out and reported (exit code 3).
     """
     damage = Damage()
     start = key_format.parse(prefix)

@@ -45,8 +45,8 @@ def keys(
 ) -> None:
     """List the keys.
 
-    One a line, in the order of insertion. What is printed is what the other commands take as KEY. With --json each line is a JSON string, or
-    {"$bytes": base64} for a key that is no UTF-8.
+    One a line, in the order of insertion. What is printed is what the other commands take as KEY. With --json each
+    line is a JSON string, or {"$bytes": base64} for a key that is no UTF-8.
     """
     from hutch.cli.records import key_field
 
@@ -87,8 +87,9 @@ def items(
 ) -> None:
     """List keys and values.
 
-    A line each: KEY, a tab, and what `hutch get` shows. A value that cannot be shown is described in its line, and the exit code is 5; a damaged one is reported on stderr,
-    the others follow, and the exit code is 3. With --json each line is that of `hutch dump`.
+    A line each: KEY, a tab, and what `hutch get` shows. A value that cannot be shown is described in its line, and
+    the exit code is 5; a damaged one is reported on stderr, the others follow, and the exit code is 3. With --json
+    each line is that of `hutch dump`.
     """
     from hutch.cli.records import key_field, value_fields
 

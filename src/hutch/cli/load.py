@@ -109,9 +109,9 @@ class _Lines:
 def command(name: str, file: str, create: bool, atomic: bool, timeout: float | None, coding: Coding) -> None:
     """Store what `hutch dump` has written.
 
-    From FILE or stdin. Keys that are there already get the new value. Takes any lines like {"key": "apples", "value": {"count": 3}}. Entries are stored in batches: after an error or
-    Ctrl-C those that came before it are there, and the same command may be run again. Exit code 3: the
-    dump was cut off.
+    From FILE or stdin. Keys that are there already get the new value. Takes any lines like {"key": "apples", "value":
+    {"count": 3}}. Entries are stored in batches: after an error or Ctrl-C those that came before it are there, and
+    the same command may be run again. Exit code 3: the dump was cut off.
     """
     with click.open_file(file, "rb") as source, open_database(name, "w", timeout=timeout, create=create) as database:
         lines = _Lines(source, coding, atomic=atomic)

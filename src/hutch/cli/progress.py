@@ -41,6 +41,11 @@ class Steps:
         if self._visible and monotonic() >= self._next_look:
             self._draw()
 
+    def begin(self, label: str) -> None:
+        """Go over to the next part of the work, and count from 0 again."""
+        self.label = label
+        self.done = 0
+
     def _draw(self) -> None:
         if self._bar is None:
             from rich.console import Console
@@ -59,7 +64,7 @@ class Steps:
             self._task = self._bar.add_task(self.label, total=self.total)
             self._bar.start()
         assert self._task is not None
-        self._bar.update(self._task, completed=self.done, refresh=True)
+        self._bar.update(self._task, description=self.label, total=self.total, completed=self.done, refresh=True)
         self._next_look = monotonic() + _REDRAW_SECONDS
 
     def close(self) -> None:
@@ -75,8 +80,8 @@ def steps(label: str, total: int | None = None) -> Iterator[Steps]:
     try:
         yield counter
     except KeyboardInterrupt as problem:
-        of = "" if total is None else f" of {total:,}"
-        problem.add_note(f"Stopped while {label}, after {counter.done:,}{of}.")
+        of = "" if counter.total is None else f" of {counter.total:,}"
+        problem.add_note(f"Stopped while {counter.label}, after {counter.done:,}{of}.")
         raise
     finally:
         counter.close()

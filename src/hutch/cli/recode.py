@@ -83,9 +83,10 @@ class _Recoder:
 def command(name: str, source: str | None, timeout: float | None, coding: Coding) -> None:
     """Rewrite all values under another codec.
 
-    Without --codec only their wrapping changes: with --compress, --signed or --encrypted values are compressed, signed or encrypted, without any of them these are
-    taken off. All values are looked at first: if one cannot be rewritten, nothing is. Each value is whole at any time,
-    in the old form or in the new one: after Ctrl-C, run it again.
+    Without --codec only their wrapping changes: with --compress, --signed or --encrypted values are compressed,
+    signed or encrypted, without any of them these are taken off. All values are looked at first: if one cannot be
+    rewritten, nothing is. Each value is whole at any time, in the old form or in the new one: after Ctrl-C, run it
+    again.
     """
     old = Coding(codec=source, unpickle=coding.unpickle, secrets=coding.secrets)
     recoder = _Recoder(old, coding)

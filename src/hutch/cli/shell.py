@@ -119,8 +119,9 @@ def _line_editing(namespace: dict[str, Any]) -> Iterator[None]:
 def command(name: str, write: bool, create: bool, program: str | None, timeout: float | None, coding: Coding) -> None:
     """Start a prompt where the shelf is a dict.
 
-    `shelf` holds objects, and `db` the same as bytes. Tab completes names and keys. Nothing can be changed without --write. Pickles that name classes
-    are refused without --unpickle. What comes on stdin, if that is no terminal, is run line by line.
+    `shelf` holds objects, and `db` the same as bytes. Tab completes names and keys. Nothing can be changed without
+    --write. Pickles that name classes are refused without --unpickle. What comes on stdin, if that is no terminal, is
+    run line by line.
     """
     import hutch
 

@@ -67,7 +67,8 @@ def _verdict(name: str, report: CheckReport) -> str:
 def reorganize(name: str, timeout: float | None) -> None:
     """Give unused space back.
 
-    Packs the values, and drops the dead lines of the directory. Others may read and write meanwhile. Interrupted or killed at any moment it leaves the database whole.
+    Packs the values, and drops the dead lines of the directory. Others may read and write meanwhile. Interrupted or
+    killed at any moment it leaves the database whole.
     """
     with open_database(name, "w", timeout=timeout) as database:
         store = engine_of(database, "reorganize")

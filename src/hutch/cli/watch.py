@@ -120,8 +120,8 @@ def command(
 ) -> None:
     """Print changes as they happen, whoever makes them.
 
-    Until Ctrl-C. "+" is a new key, "~" a new value, "-" a deleted key. The value shown is the one that is there when the
-    line is printed. Writers do not wait for the watcher; of changes in quick succession some may be shown as one.
+    Until Ctrl-C. "+" is a new key, "~" a new value, "-" a deleted key. The value shown is the one that is there when
+    the line is printed. Writers do not wait for the watcher; of changes in quick succession some may be shown as one.
     """
     start = key_format.parse(prefix)
     base = name_of(name)
