@@ -94,6 +94,16 @@ class File:
             done += len(data)
         return b"".join(pieces)
 
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer`; returns how much of it, which is all but at the end of the file."""
+        done = 0
+        while done < len(buffer):
+            count = os.preadv(self.fd, [buffer[done : done + _MAX_CALL_BYTES]], offset + done)
+            if not count:
+                break
+            done += count
+        return done
+
     def _read_large(self, offset: int, size_bytes: int) -> bytes:
         """`read_at` by way of a mapping: pieces would have to be joined, which takes their memory twice."""
         size_bytes = min(size_bytes, self.size() - offset)

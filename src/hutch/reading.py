@@ -29,6 +29,7 @@ _hash_key = fmt.hash64
 _hash64 = fmt.hash64
 _unpack_slot = fmt.SLOT.unpack_from
 _HEADER_BYTES = fmt.INDEX_HEADER_BYTES
+_NEVER = 1 << 64
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 # `get` has these as numbers.
 assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK, fmt.KEYED) == (8, 16, 0xFFFFFFFF, 1 << 60)
@@ -73,8 +74,11 @@ class Reader(Handle):
             return None
         return transaction
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes, large: int = _NEVER) -> bytes | None:
         """The value of `key`, or None. O(1), no lock.
+
+        Args:
+            large: above this size `lend` gives what stands for the value, without a copy.
 
         Raises:
             CorruptEntryError: the value is damaged; names key and offset.
@@ -102,12 +106,18 @@ class Reader(Handle):
                             return value
                     literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
                     if self.directory.file.view[line : line + len(literal)] == literal:
+                        if size > large:
+                            return self.lend(key)  # type: ignore[return-value]
                         value = self.heap.file.view[offset : offset + size]
                         if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
                             return value
                 elif index.is_miss(bucket, page) and view[8:16] == index.word:
                     return None
-        return self._get_slowly(key)
+        return self._get_slowly(key) if large == _NEVER else self.lend(key)  # type: ignore[return-value]
+
+    def lend(self, key: bytes) -> object:
+        """What `get` gives of a large value: see `Store.lend`."""
+        raise NotImplementedError
 
     def _get_slowly(self, key: bytes) -> bytes | None:
         transaction = self.own_transaction()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from hutch.codecs.base import Pieces
     from hutch.reports import CheckReport, Statistics
-    from hutch.viewing import Mappings
+    from hutch.viewing import Lent, Mappings
 
     Value = Buffer | Pieces
 
@@ -125,6 +125,16 @@ class Store(Reader):
         from hutch.viewing import view
 
         return view(self, key, verify=verify)
+
+    def lend(self, key: bytes, *, verify: bool | None = None) -> bytes | Lent | None:
+        """The value of `key` for who makes something else of it: bytes, or what stands for a large one; or None.
+
+        Args:
+            verify: compare a large value with its checksum first; None: as this handle does.
+        """
+        from hutch.viewing import lend
+
+        return lend(self, key, verify=self.verify if verify is None else verify)
 
     @property
     def mappings(self) -> Mappings:

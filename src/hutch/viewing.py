@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from hutch.files import File
     from hutch.store import Store
 
-__all__ = ["Mappings", "view"]
+__all__ = ["Lent", "Mappings", "lend", "view"]
 
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
@@ -52,20 +53,88 @@ def _nothing() -> None:
     return None
 
 
+class Lent:
+    """A large value that somebody reads once: memory, or a file for ``pickle.load``.
+
+    Making an object out of memory goes through two page faults for each page, the value's and the object's. Out of
+    a file the system copies straight to where the object is to be.
+
+    Attributes:
+        view: the value, as memory that stays what it is.
+    """
+
+    __slots__ = ("_end", "_file", "_position", "view")
+
+    def __init__(self, view: memoryview, offset: int, file: File) -> None:
+        self.view = view
+        self._file = file
+        self._position = offset
+        self._end = offset + len(view)
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.view)
+
+    def unpickled(self) -> object:
+        """``pickle.loads`` of the value, once."""
+        from pickle import load, loads
+
+        if self.view[0] == 0x80 and self.view[1] >= 4:
+            return load(self)  # noqa: S301  # as `Shelf` does with all values
+        return loads(self.view)  # noqa: S301  # no frames: out of a file that would be a call for each opcode
+
+    def read(self, size_bytes: int) -> bytes:
+        data = self._file.read_at(self._position, min(size_bytes, self._end - self._position))
+        self._position += len(data)
+        return data
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        count = self._file.read_into(self._position, memoryview(buffer)[: self._end - self._position])
+        self._position += count
+        return count
+
+    def readline(self) -> bytes:
+        rest = self.view[self._position - self._end :] if self._position < self._end else self.view[:0]
+        size_bytes = 256
+        while (at := bytes(rest[:size_bytes]).find(b"\n")) < 0 and size_bytes < len(rest):
+            size_bytes *= 4
+        return self.read(at + 1 if at >= 0 else len(rest))
+
+
+def lend(store: Store, key: bytes, *, verify: bool) -> bytes | Lent | None:
+    """See `Store.lend`."""
+    if store.own_transaction() is None:
+        entry = store.find_entry(key)
+        if entry is not None and entry[2] > LARGE_BYTES:
+            found = _find(store, key, verify)
+            return Lent(*found, store.heap.file.file) if isinstance(found, tuple) else found
+    return store.get(key)
+
+
 def view(store: Store, key: bytes, *, verify: bool) -> memoryview | None:
     """See `Store.view`."""
+    found = _find(store, key, verify)
+    if isinstance(found, tuple):
+        return found[0]
+    return None if found is None else memoryview(found)
+
+
+def _find(store: Store, key: bytes, verify: bool) -> tuple[memoryview, int] | bytes | None:
+    """A value's memory and where it lies in the heap; a copy where there is no memory to be had."""
     transaction = store.own_transaction()
     if transaction is not None:
         change = transaction.changes.get(key)
         if change is not None:
-            return None if change[0] is None else memoryview(change[0])
+            return change[0]
         if transaction.cleared:
             return None
     entry = store.find_entry(key)
     while entry is not None:
         line, offset, size, checksum = entry
         if not size:
-            return memoryview(b"")
+            return b""
         snapshot = store.snapshot
         if line & fmt.LOST or (snapshot is not None and offset in snapshot.inline):
             break
@@ -78,13 +147,12 @@ def view(store: Store, key: bytes, *, verify: bool) -> memoryview | None:
         if value is None:
             break
         if not verify or line & fmt.UNVERIFIED:
-            return value
+            return value, offset
         if fmt.checksum_of(value, fmt.hash_key(key, store.seed)) == checksum:
-            return value
+            return value, offset
         break
     # Lost, damaged, only in the journal, or a heap that cannot be mapped: by way of a copy, which is checked.
-    copy = store.get_committed(key)
-    return None if copy is None else memoryview(copy)
+    return store.get_committed(key)
 
 
 def _memory(store: Store, offset: int, size: int) -> memoryview | None:
