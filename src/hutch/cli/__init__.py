@@ -11,6 +11,7 @@ __all__ = ["main"]
 
 MISSING_EXTRA = "hutch: the command line needs {name}, which is not installed; run: pip install 'hutch[cli]'"
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -23,6 +24,8 @@ def main() -> int:
         from hutch.cli.app import hutch
 
         hutch(prog_name="hutch")
+    except KeyboardInterrupt:  # before there was a command to interrupt
+        return EXIT_INTERRUPTED
     except ModuleNotFoundError as problem:
         package = (problem.name or "").partition(".")[0]
         if package not in ("click", "rich"):

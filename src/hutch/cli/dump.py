@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 import click
@@ -88,9 +92,36 @@ def _protocol(seen: Seen) -> dict[str, int]:
     return {} if seen.protocol in (None, _DEFAULT_PROTOCOL) else {"protocol": seen.protocol}
 
 
-def _target(file: str) -> Any:
+@contextmanager
+def _target(file: str) -> Iterator[IO[bytes]]:
+    """The file to write to; it takes its name when all has been written, and not after an error."""
     if file == "-":
-        from contextlib import nullcontext
-
-        return nullcontext(sys.stdout.buffer)
-    return click.open_file(file, "wb", atomic=True)
+        yield sys.stdout.buffer
+        return
+    try:
+        status = os.stat(file)
+    except FileNotFoundError:
+        umask = os.umask(0o077)
+        os.umask(umask)
+        mode = 0o666 & ~umask
+    else:
+        if not stat.S_ISREG(status.st_mode):  # a pipe, a terminal: nothing that could be put in its place
+            with open(file, "wb") as out:
+                yield out
+            return
+        mode = stat.S_IMODE(status.st_mode)
+    file = os.path.realpath(file)
+    temporary = f"{file}.{os.urandom(8).hex()}.tmp"
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as out:
+            yield out
+            out.flush()
+            os.fchmod(out.fileno(), mode)
+            os.fsync(out.fileno())
+        os.replace(temporary, file)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except FileNotFoundError:
+            pass  # it could not even be made
+        raise
