@@ -201,20 +201,19 @@ def _follow(target: Any, rest: str) -> Any:
         module, _, name = whole.partition(":")
         return _walk(_imported(module), name)
     parts = whole.split(".")
-    problem: Exception | None = None
+    reason = ""  # as text: an error would keep the frames alive that led here, and what they look at
     for end in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:end])
         try:
             return _walk(_imported(module), ".".join(parts[end:]))
         except AttributeError as missing:
-            problem = problem or missing
+            reason = reason or f" ({missing})"
         except ModuleNotFoundError as missing:
             # That the module exists and misses another one is no reason to look elsewhere.
             if not (missing.name and (module + ".").startswith(missing.name + ".")):
                 raise
-            problem = problem or missing
-    detail = f" ({problem})" if problem is not None else ""
-    raise AttributeError(f"Can't get attribute {whole!r}, which is where the renames say that it is now{detail}")
+            reason = reason or f" ({missing})"
+    raise AttributeError(f"Can't get attribute {whole!r}, which is where the renames say that it is now{reason}")
 
 
 def _imported(name: str) -> Any:
