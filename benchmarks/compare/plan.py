@@ -16,6 +16,7 @@ VALUES = (100, 4096)
 # Files of five gigabytes for each of fifteen peers are too much for most disks.
 _MOST_BYTES = 1_000_000_000
 _OBJECT_BYTES = 100
+_HELD_ENTRIES = 100_000
 
 # The rows that hutch is held to (see `reach`) get more repetitions, and longer ones.
 HELD = {
@@ -59,9 +60,11 @@ class Group:
 
     def is_held(self, workload: str, peer: str) -> bool:
         """Whether the cell belongs to a row that hutch is held to."""
+        held = HELD[self.level].get(workload)
         if self.name.startswith("growth") or self.value_bytes != VALUES[0]:
             return False
-        held = HELD[self.level].get(workload)
+        if self.entries != _HELD_ENTRIES and workload != "open_get_close":
+            return False
         return held is not None and (peer == "hutch" or peer in held)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.compare.catalog import CATALOG
 from benchmarks.compare.entrants import Entrant
+from benchmarks.compare.pace import Pace, Planned
 from benchmarks.compare.plan import Group
 from benchmarks.compare.task import Task
 
@@ -22,12 +23,8 @@ Cell = dict[str, Any]
 
 _MOST_OPERATIONS = 100_000
 _WITHOUT_DATABASE = {"load", "put", "huge_value"}
-_START_SECONDS = 0.4  # of a worker: Python, imports, keys
-_LONGER = {"overwritten_disk": 2.0, "beside_writer": 1.0, "two_writers": 1.0, "fresh_process": 0.5, "huge_value": 4.0}
-_HELD_FACTOR = 3  # how much longer a cell of a row that hutch is held to may take
-_HELD_TURNS = 5
-_LIMITS = (0.05, 2.0)
-_WORTH_WHILE = 0.15
+_LARGE = 1_000_000  # entries: loading them may take twice as long as other cells
+_HELD_WEIGHT = 3.0  # how much longer a cell of a row that hutch is held to may take
 _LAST_WORDS = 300
 
 
@@ -75,28 +72,6 @@ def merged(results: Sequence[Cell]) -> Cell:
     return cell | ({"remark": remarks[-1]} if remarks else {})
 
 
-def limits(group: Group, entrants: Sequence[Entrant], seconds: float, most_turns: int) -> tuple[int, float]:
-    """How many turns, and how long a measured loop, so that the group takes about that time.
-
-    Returns:
-        Turns, and seconds of a loop.
-    """
-    limit = _LIMITS[0]
-    for turns in sorted({*range(1, most_turns + 1)}, reverse=True):
-        fixed = units = 0.0
-        for name in group.workloads:
-            workload = CATALOG.get(name)
-            repeats = 1 if workload is not None and workload.once else turns
-            for entrant in entrants:
-                held = group.is_held(name, entrant.peer)
-                fixed += repeats * (_START_SECONDS + _LONGER.get(name, 0.0) + group.entries * 3e-6)
-                units += repeats * 1.5 * (_HELD_FACTOR if held else 1)
-        limit = min(_LIMITS[1], max(_LIMITS[0], (seconds - fixed) / max(units, 1.0)))
-        if limit >= _WORTH_WHILE or turns == 1:
-            return turns, limit
-    return 1, limit
-
-
 class Run:
     """One run, in a folder for its databases.
 
@@ -134,75 +109,83 @@ class Run:
 
     def group(self, group: Group, seconds: float) -> dict[str, dict[str, Cell]]:
         """The cells of a group, in turns."""
-        deadline = monotonic() + seconds
-        entrants = [
-            entrant
+        entrants = {
+            entrant.label: entrant
             for entrant in self.entrants
             if entrant.level == group.level and (not group.peers or entrant.label in group.peers)
-        ]
+        }
         folder = os.path.join(self.folder, group.name)
         os.makedirs(folder)
         collected: dict[str, dict[str, list[Cell]]] = {
-            name: {entrant.label: [] for entrant in entrants} for name in group.workloads
+            name: {label: [] for label in entrants} for name in group.workloads
         }
-        turns, limit = limits(group, entrants, seconds, self.most_turns)
+        turns = [order(group, list(entrants.values()), turn) for turn in range(self.most_turns)]
+        pace = Pace(turns, seconds)
         try:
-            for turn in range(max(turns, _HELD_TURNS if self.most_turns > 1 else 1)):
-                for name in group.workloads:
-                    for entrant in _rotated(entrants, turn):
-                        if self._is_due(group, name, entrant, turn, turns) and (monotonic() < deadline or not turn):
-                            cells = collected[name][entrant.label]
-                            loaded = collected["load"][entrant.label] if "load" in collected else []
-                            late = monotonic() > deadline
-                            cells.append(self._cell(group, folder, name, entrant, turn, limit, loaded, late))
+            for turn, cells in enumerate(turns):
+                for cell in cells:
+                    if pace.is_over and turn:
+                        break
+                    limit = pace.limit(cell)
+                    begin = monotonic()
+                    loads = collected.get("load", {}).get(cell.label, [])
+                    reason = "no time was left" if pace.is_over else _unloaded(cell.workload, loads)
+                    entrant = entrants[cell.label]
+                    result = {"skipped": reason} if reason else self._cell(group, folder, cell, entrant, turn, limit)
+                    collected[cell.workload][cell.label].append(result)
+                    pace.done(cell, turn, limit, monotonic() - begin)
         finally:
             shutil.rmtree(folder)
         return {name: {label: merged(cells) for label, cells in by.items()} for name, by in collected.items()}
 
-    def _is_due(self, group: Group, name: str, entrant: Entrant, turn: int, turns: int) -> bool:
-        if not turn:
-            return True
-        if CATALOG[name].once if name in CATALOG else False:
-            return False
-        if name == "load" and group.entries > _MOST_OPERATIONS:
-            return False
-        return turn < turns or group.is_held(name, entrant.peer)
-
-    def _cell(
-        self, group: Group, folder: str, name: str, entrant: Entrant, turn: int, limit: float, loaded: list[Cell],
-        late: bool,
-    ) -> Cell:  # fmt: skip
-        if name not in _WITHOUT_DATABASE and loaded and not any("value" in cell for cell in loaded):
-            reason = loaded[-1].get("skipped") or loaded[-1].get("failed")
-            return {"skipped": f"no database of that size: {reason}"}
-        if late:
-            return {"skipped": "no time was left"}
-        held = group.is_held(name, entrant.peer)
+    def _cell(self, group: Group, folder: str, cell: Planned, entrant: Entrant, turn: int, limit: float) -> Cell:
         task = Task(
-            name,
+            cell.workload,
             entrant.peer,
             group.level,
             group.value_bytes,
             folder if entrant.label == entrant.peer else os.path.join(folder, entrant.interpreter.version),
             group.entries,
             min(group.entries, _MOST_OPERATIONS),
-            limit * (_HELD_FACTOR if held else 1),
+            limit,
             turn,
         )
         os.makedirs(task.folder, exist_ok=True)
         begin = monotonic()
-        cell = execute(task, entrant, self.patience)
+        patience = self.patience * (2 if cell.workload == "load" and group.entries >= _LARGE else 1)
+        result = execute(task, entrant, patience)
         took = monotonic() - begin
-        shown = cell.get("skipped") or cell.get("failed") or f"{cell['value']:,.3f}"
-        self._say(f"  {group.name} {name} {entrant.label}: {shown} ({took:.1f} s)")
-        return cell
+        shown = result.get("skipped") or result.get("failed") or f"{result['value']:,.3f}"
+        self._say(f"  {group.name} {cell.workload} {entrant.label}: {shown} ({took:.1f} s)")
+        return result
 
     def _say(self, line: str) -> None:
         if not self.quiet:
             print(line, file=sys.stderr, flush=True)
 
 
-def _rotated(entrants: Sequence[Entrant], turn: int) -> list[Entrant]:
-    """Another one begins each turn."""
+def order(group: Group, entrants: Sequence[Entrant], turn: int) -> list[Planned]:
+    """The cells of a turn: loads first, then what hutch is held to, then the rest; another peer begins each turn."""
     start = turn % max(1, len(entrants))
-    return [*entrants[start:], *entrants[:start]]
+    rotated = [*entrants[start:], *entrants[:start]]
+    cells: list[list[Planned]] = [[], [], []]
+    for name in group.workloads:
+        for entrant in rotated:
+            held = group.is_held(name, entrant.peer)
+            if not turn or _is_repeated(group, name):
+                phase = 0 if name == "load" else 1 if held else 2
+                cells[phase].append(Planned(name, entrant.label, _HELD_WEIGHT if held else 1))
+    return cells[0] + cells[1] + cells[2]
+
+
+def _is_repeated(group: Group, name: str) -> bool:
+    if name == "load":
+        return group.entries <= _MOST_OPERATIONS
+    return name not in CATALOG or not CATALOG[name].once
+
+
+def _unloaded(workload: str, loads: Sequence[Cell]) -> str:
+    """Why there is no database to work on; empty if there is one, or none is needed."""
+    if workload in _WITHOUT_DATABASE or not loads or any("value" in load for load in loads):
+        return ""
+    return f"no database of that size: {loads[-1].get('skipped') or loads[-1].get('failed')}"
