@@ -92,12 +92,16 @@ def command(
                 raise
             raise click.UsageError(str(problem)) from problem
     if as_json:
-        click.echo(json.dumps(done._asdict()))
+        facts = {
+            "source_kind": done.source_kind,
+            "target_kind": done.target_kind,
+            "entry_count": done.entry_count,
+            "value_bytes": done.value_bytes,
+        }
+        click.echo(json.dumps(facts))
         return
-    size = size_text(done.value_bytes)
-    click.echo(
-        f"{done.entry_count:,} entries ({size}) from {done.source_kind} to {done.target_kind}, compared: {target}"
-    )
+    what = f"{done.entry_count:,} entries, {size_text(done.value_bytes)}"
+    click.echo(f"{target}: {what}, from {done.source_kind} to {done.target_kind}, read back and compared")
 
 
 def _form_of(target: str) -> str:

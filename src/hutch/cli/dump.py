@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, Any
 
 import click
@@ -18,7 +19,7 @@ from hutch.cli.exits import UNREADABLE
 from hutch.cli.options import KeyFormat, key_format_option, name_argument, prefix_option, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.records import VERSION, key_field, value_fields
-from hutch.cli.values import Seen, look
+from hutch.cli.values import MISSING, Seen, look
 from hutch.errors import CodecError
 
 __all__ = ["command"]
@@ -38,6 +39,9 @@ def _line(out: IO[bytes], fields: dict[str, Any]) -> None:
 @name_argument
 @click.argument("file", metavar="[FILE]", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 @click.option("--bytes", "as_bytes", is_flag=True, help="The stored bytes of every value, none as an object.")
+@click.option(
+    "--unwrap", is_flag=True, help="Objects of compressed, signed and encrypted values too; load stores them without."
+)
 @prefix_option
 @key_format_option
 @timeout_option
@@ -48,6 +52,7 @@ def command(
     name: str,
     file: str,
     as_bytes: bool,
+    unwrap: bool,
     prefix: str,
     key_format: KeyFormat,
     timeout: float | None,
@@ -80,6 +85,8 @@ def command(
                     click.echo(f"Unreadable, and written as bytes: {problem}", err=True)
                     unread += 1
                     seen = Seen(len(data), "bytes")
+                if seen.layers and not unwrap:
+                    seen = replace(seen, object=MISSING, protocol=None)
                 _line(out, {"key": key_field(key), **value_fields(data, seen), **_protocol(seen)})
                 written += 1
             _line(out, {"hutch": "end", "entries": written, "damaged": len(damage.messages)})
