@@ -129,7 +129,7 @@ class Reader(Handle):
                 return None
         return self.get_committed(key)
 
-    def get_committed(self, key: bytes) -> bytes | None:
+    def get_committed(self, key: bytes, *, verify: bool = False) -> bytes | None:
         is_confirmed = False
         while True:
             entry = self.find_entry(key)
@@ -142,7 +142,7 @@ class Reader(Handle):
             if line & fmt.LOST or len(value) != size:
                 problem = "its bytes lie behind the end of the heap"
             elif (
-                self.verify
+                (self.verify or verify)
                 and not line & fmt.UNVERIFIED
                 and fmt.checksum_of(value, fmt.hash_key(key, self.seed)) != checksum
             ):

@@ -133,12 +133,10 @@ def _find(store: Store, key: bytes, verify: bool) -> tuple[memoryview, int] | by
     entry = store.find_entry(key)
     while entry is not None:
         line, offset, size, checksum = entry
-        if not size:
-            return b""
         snapshot = store.snapshot
         if line & fmt.LOST or (snapshot is not None and offset in snapshot.inline):
             break
-        value = _memory(store, offset, size)
+        value = _memory(store, offset, size) if size else memoryview(b"")
         # Once more under the lock: whoever gives these blocks up from now on sees it before giving them out.
         again = store.find_entry(key)
         if again != entry:
@@ -152,7 +150,7 @@ def _find(store: Store, key: bytes, verify: bool) -> tuple[memoryview, int] | by
             return value, offset
         break
     # Lost, damaged, only in the journal, or a heap that cannot be mapped: by way of a copy, which is checked.
-    return store.get_committed(key)
+    return store.get_committed(key, verify=verify)
 
 
 def _memory(store: Store, offset: int, size: int) -> memoryview | None:
