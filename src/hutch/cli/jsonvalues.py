@@ -83,13 +83,19 @@ def tagged(value: Any) -> Any:
 
 
 def untagged(value: Any) -> Any:
-    """The object that `tagged` made `value` of.
+    """The object that `tagged` made `value` of. Equal texts are one object in it, as pickles are smaller then.
 
     Raises:
         ValueError: an unknown tag, or one whose contents make no sense.
     """
+    return _untagged(value, {})
+
+
+def _untagged(value: Any, texts: dict[str, str]) -> Any:
+    if type(value) is str:
+        return texts.setdefault(value, value)
     if type(value) is list:
-        return [untagged(item) for item in value]
+        return [_untagged(item, texts) for item in value]
     if type(value) is not dict:
         return value
     if len(value) == 1:
@@ -99,10 +105,10 @@ def untagged(value: Any) -> Any:
             if read is None:
                 raise ValueError(f"unknown tag {tag!r}; a dict with such a key is {{'$dict': [[key, value], ...]}}")
             try:
-                return read(untagged(content))
+                return read(_untagged(content, texts))
             except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as problem:
                 raise ValueError(f"{tag!r} cannot be made of {content!r:.80}: {problem}") from problem
-    return {key: untagged(item) for key, item in value.items()}
+    return {texts.setdefault(key, key): _untagged(item, texts) for key, item in value.items()}
 
 
 def _datetime(value: dt.datetime | dt.time) -> Any:
