@@ -1,6 +1,6 @@
 """The most common mistake with shelves, found: an object was fetched, changed, and never stored.
 
-A shelf cannot see that ``shelf["a"].append(1)`` happens. With ``warn_unstored=True`` it keeps what it has given out, and
+A shelf cannot see that ``shelf["a"].append(1)`` happens. With ``warn_unstored=True`` it keeps what it has given out and
 the bytes that each object pickled to at that moment, and looks later whether these are still the same. It must keep the
 objects themselves: that of ``shelf["a"].append(1)`` would be gone at the end of the line.
 
