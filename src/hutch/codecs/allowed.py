@@ -78,6 +78,11 @@ class Entry:
         self._thing = thing
 
     @property
+    def is_free(self) -> bool:
+        """Whether it may be called with anything, and what it makes may be hashed: `hutch.codecs.glance` asks."""
+        return self.where in _FREE
+
+    @property
     def thing(self) -> Any:
         """The class itself, or what stands in for a function. Imports its module the first time."""
         if self._thing is None:
@@ -103,6 +108,17 @@ class UserEntry(Entry):
         if self._known is None:
             self._known = rule_for(self.thing) if isinstance(self.thing, type) else _anything
         return self._known(walk, items)
+
+    @property
+    def is_free(self) -> bool:
+        cls = self._thing
+        return (
+            isinstance(cls, type)
+            and not isinstance(cls, EnumType)
+            and rule_for(cls) is _anything
+            and (cls.__hash__ is None or cls.__hash__ is object.__hash__)
+            and not any("__call__" in vars(base) for base in cls.__mro__)
+        )
 
     def _builds(self, walk: Walk, items: list[Any]) -> bool:
         """Not of a member of an enum: there is only one of it, and everybody has it."""
@@ -217,7 +233,7 @@ def zone_method(cls: Any, name: str) -> Any:
 
     if cls is not zoneinfo.ZoneInfo or name != "_unpickle":
         raise CodecError("getattr is there for time zones only")
-    return cls._unpickle
+    return cls._unpickle  # type: ignore[attr-defined]
 
 
 _BASES = (list, dict, tuple, int, float, complex, str, bytes)
@@ -234,6 +250,14 @@ def reconstruct(cls: Any, base: Any, state: Any) -> Any:
     made = base.__new__(cls, state)
     base.__init__(made, state)
     return made
+
+
+_FREE = frozenset(
+    [("datetime", name) for name in ("date", "time", "datetime", "timedelta", "timezone")]
+    + [("ipaddress", f"{family}{kind}") for family in ("IPv4", "IPv6") for kind in ("Address", "Network", "Interface")]
+    + [("pathlib", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath")]
+    + [("decimal", "Decimal"), ("uuid", "UUID"), ("builtins", "complex"), ("builtins", "slice")]
+)
 
 
 def _entries() -> dict[Global, Entry]:

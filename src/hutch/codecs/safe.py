@@ -17,13 +17,13 @@ quick to print or to compare what shares its parts, or what ``int(Decimal('1e999
 
 from __future__ import annotations
 
-import re
-from _pickle import Unpickler, dumps
+from _pickle import Unpickler, dumps, loads
 from io import BytesIO
 
 from hutch.codecs import opcodes
 from hutch.codecs.allowed import DATA, GETATTR, RECONSTRUCTOR, ZONE, Entry, UserEntry, successor, zone_entry
 from hutch.codecs.base import Codec, refuse, show_key, show_options
+from hutch.codecs.glance import is_deep, is_simple, look, suffix_of
 from hutch.codecs.opcodes import Made, Walk
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
 
@@ -40,36 +40,6 @@ __all__ = ["SafePickle"]
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 1000  # of lists in lists the C pickler writes about as many
 _WORK_PER_BYTE = 64
-_NESTING = bytes([0x85, 0x86, 0x87, 0x90, 0x91]) + b"aestu"  # the opcodes of `_PLAIN` that put one thing into another
-
-
-def _plain() -> re.Pattern[bytes]:
-    """Matches a whole pickle of nothing but atoms and builtin containers, and either without tuples or without sharing.
-
-    Such a pickle names nothing, so it calls nothing, and its keys are cheap to hash. Most values are like that, and
-    this takes a fraction of the time that reading them takes. It must match only what an unpickler would see as the
-    same opcodes: each alternative is an opcode with all of its argument, and nothing is ever tried twice.
-    """
-
-    def sized(zeros: bytes) -> bytes:
-        return b"(?:" + b"|".join(re.escape(bytes((n,))) + zeros + b".{%d}" % n for n in range(256)) + b")"
-
-    tokens = [
-        rb"[\x94N\x88\x89)\]}(euas\x8f\x90]",
-        rb"[Kq].",
-        rb"[\x8cC\x8a]" + sized(b""),
-        rb"M..",
-        rb"J.{4}",
-        rb"[G\x95].{8}",
-        rb"[XB]" + sized(rb"\x00\x00\x00"),
-        rb"r..\x00\x00",
-    ]
-    shared = rb"(?:" + b"|".join([tokens[0], rb"[Kqh].", *tokens[2:], rb"j.{4}"]) + rb")*+\."
-    tree = rb"(?:" + b"|".join([tokens[0][:-1] + rb"\x91\x85-\x87t]", *tokens[1:]]) + rb")*+\."
-    return re.compile(rb"(?:\x80[\x01-\x05])?+(?:" + shared + b"|" + tree + b")", re.DOTALL)
-
-
-_PLAIN = _plain().fullmatch
 
 
 class SafePickle(Codec):
@@ -115,6 +85,7 @@ class SafePickle(Codec):
         self._protocol = protocol
         self._max_bytes = max_bytes
         self._max_depth = max_depth
+        self._small = min(max_bytes, max_depth)  # no more bytes can nest no deeper
         self._entries = dict(DATA)
         if numpy:
             from hutch.codecs.arrays import ENTRIES
@@ -131,6 +102,7 @@ class SafePickle(Codec):
             find_class = staticmethod(find)
 
         self._unpickler = Restricted
+        self._suffixes = tuple(suffix_of(*where) for where, entry in self._entries.items() if entry.is_free)
 
     def __repr__(self) -> str:
         return show_options(self, {"allow": list(self._allow) or None, **self._arguments})
@@ -146,7 +118,9 @@ class SafePickle(Codec):
             LimitError: it is longer, or nests deeper, than is allowed.
         """
         data = dumps(value, self._protocol)
-        self._check(key, data)
+        found = self._look(key, data)
+        if found is not None and found[1] and is_deep(value, self._max_depth):
+            raise self._too_deep(key)
         return data
 
     def decode(self, key: bytes, data: Data) -> Any:
@@ -159,27 +133,41 @@ class SafePickle(Codec):
         """
         if type(data) is not bytes:
             data = bytes(data)
-        self._check(key, data)
+        if len(data) <= self._small and is_simple(data):
+            try:
+                return loads(data)
+            except MemoryError:
+                raise
+            except Exception as problem:
+                raise refuse(self, key, data, problem) from problem
+        found = self._look(key, data)
         try:
-            return self._unpickler(BytesIO(data)).load()
+            # Without a global there is nothing that could be called.
+            value = loads(data) if found is not None and not found[0] else self._unpickler(BytesIO(data)).load()
         except CodecError as problem:
             raise self._about(key, data, problem) from None
         except MemoryError:
             raise
         except Exception as problem:
             raise refuse(self, key, data, problem) from problem
+        if found is not None and found[1] and is_deep(value, self._max_depth):
+            raise self._too_deep(key)
+        return value
 
-    def _check(self, key: bytes, data: bytes) -> None:
-        """Refuse what must not be unpickled. Most data is told at a glance, the rest by a walk over its opcodes."""
+    def _look(self, key: bytes, data: bytes) -> tuple[bool, bool] | None:
+        """Refuse what must not be unpickled. Most data is told at a glance, the rest by a walk over its opcodes.
+
+        Returns:
+            What the glance has found, None after a walk.
+        """
         size = len(data)
         if size > self._max_bytes:
             raise LimitError(
                 f"the value of key {show_key(key)} is a pickle of {size} bytes; max_bytes is {self._max_bytes}", key=key
             )
-        if _PLAIN(data) is not None:
-            depth = self._max_depth
-            if size <= depth or size - len(data.translate(None, _NESTING)) <= depth:
-                return
+        found = look(data, self._suffixes, self._max_depth)
+        if found is not None:
+            return found
         walk = Walk(data, self, max_depth=self._max_depth, max_work=(1 << 20) + _WORK_PER_BYTE * size)
         try:
             walk.run()
@@ -189,6 +177,12 @@ class SafePickle(Codec):
                 raise CodecError(f"has {size - walk.end} bytes behind its end")
         except CodecError as problem:
             raise self._about(key, data, problem) from None
+        return None
+
+    def _too_deep(self, key: bytes) -> LimitError:
+        return LimitError(
+            f"the value of key {show_key(key)} nests deeper than max_depth ({self._max_depth}) allows", key=key
+        )
 
     def _about(self, key: bytes, data: bytes, problem: CodecError) -> CodecError:
         """The same problem, with the key in it."""
