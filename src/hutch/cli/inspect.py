@@ -47,7 +47,7 @@ def command(
     data = fetch(name, where, key_format, timeout)
     outer = unwrap(where, data, coding.secrets, peek=True)
     protocol = None if outer.closed else protocol_of(outer.data)
-    names = names_of(outer.data) if protocol is not None else []
+    names = names_of(outer.data, as_far_as_it_goes=True) if protocol is not None else []
     facts: dict[str, Any] = {
         "key": key_format.show(where),
         "stored_bytes": len(data),

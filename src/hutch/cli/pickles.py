@@ -37,15 +37,25 @@ def protocol_of(data: bytes) -> int | None:
     return max(opcode.proto for opcode, _, _ in genops(data))
 
 
-def names_of(data: bytes) -> list[tuple[str, str]]:
+def names_of(data: bytes, *, as_far_as_it_goes: bool = False) -> list[tuple[str, str]]:
     """(module, name) of all that a pickle names, each once, in its order.
+
+    Args:
+        as_far_as_it_goes: of a damaged pickle, those before the damage.
 
     Raises:
         CodecError: it is no whole pickle.
     """
     from hutch.codecs.opcodes import globals_of
 
-    return list(dict.fromkeys(globals_of(data)))
+    found: dict[tuple[str, str], None] = {}
+    try:
+        for each in globals_of(data):
+            found[each] = None
+    except CodecError:
+        if not as_far_as_it_goes:
+            raise
+    return list(found)
 
 
 def safe_object(key: bytes, data: bytes) -> Any:
