@@ -23,21 +23,21 @@ text{font:12px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fil
 """
 _DASHES = ("", "6 3", "2 3", "9 3 2 3", "1 2", "12 4")
 
-_PANEL_WIDTH = 420
-_LABEL_WIDTH = 150
-_VALUE_WIDTH = 62
+_PANEL_WIDTH = 470
+_LABEL_WIDTH = 158
+_VALUE_WIDTH = 120
 _ROW = 18
 _HEAD = 40
-_GAP = 34
+_GAP = 20
 
 
 @dataclass(frozen=True)
 class Bars:
-    """A panel: a title, and (label, value) of each bar; smaller is better."""
+    """A panel: a title, and (label, value, what is said beside the value) of each bar; smaller is better."""
 
     title: str
     unit: str
-    bars: Sequence[tuple[str, float]]
+    bars: Sequence[tuple[str, float, str]]
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,17 @@ def bars(title: str, panels: Sequence[Bars], columns: int = 2) -> str:
 def _bar_panel(panel: Bars, left: float, top: float) -> list[str]:
     parts = [_text(left, top + 24, f"{panel.title} ({panel.unit})", "panel")]
     ordered = sorted(panel.bars, key=lambda bar: bar[1])
-    positive = [value for _, value in ordered if value > 0] or [1.0]
+    positive = [value for _, value, _ in ordered if value > 0] or [1.0]
     low, high = log10(min(positive)) - 0.25, log10(max(positive))
     room = _PANEL_WIDTH - _LABEL_WIDTH - _VALUE_WIDTH
-    for position, (label, value) in enumerate(ordered):
+    for position, (label, value, remark) in enumerate(ordered):
         own = "own" if _is_own(label) else ""
         y = top + _HEAD + position * _ROW
         length = max(2.0, room * (log10(value) - low) / (high - low)) if value > 0 and high > low else 2.0
         x = left + _LABEL_WIDTH
         parts.append(_text(x - 6, y + 10, label, own, "end"))
         parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{length:.1f}" height="12" rx="2" class="bar {own}"/>')
-        parts.append(_text(x + length + 5, y + 10, short(value), own))
+        parts.append(_text(x + length + 5, y + 10, f"{short(value)}  {remark}".strip(), own))
     return parts
 
 

@@ -21,8 +21,17 @@ nothing else is said).
 _SURVIVES = "The version, what a plain statement that has returned survives, and how a durable one is made."
 
 
-def _by_label(cells: dict[str, dict[str, Any]]) -> list[tuple[str, float]]:
-    return [(label, cell["value"]) for label, cell in cells.items() if cell.get("value", 0) > 0]
+# Where what a statement survives decides how fast it can be, the chart says it too.
+_WRITES = {"put", "load", "delete", "writeback"}
+
+
+def _bars(workload: str, cells: dict[str, dict[str, Any]], facts: dict[str, dict[str, Any]]) -> charts.Bars:
+    found = []
+    for label, cell in cells.items():
+        if cell.get("value", 0) > 0:
+            remark = facts[label]["survives"] if workload in _WRITES else ""
+            found.append((label.replace("(Python ", "("), cell["value"], remark))
+    return charts.Bars(CATALOG[workload].title, CATALOG[workload].unit, found)
 
 
 def write_charts(report: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
@@ -38,7 +47,7 @@ def write_charts(report: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
         (OBJECT_GROUP, "100,000 objects", _SHOWN_OBJECTS),
     ):
         panels = [
-            charts.Bars(CATALOG[workload].title, CATALOG[workload].unit, _by_label(results[name][workload]))
+            _bars(workload, results[name][workload], report["entrants"][report["groups"][name]["level"]])
             for workload in shown
             if workload in results.get(name, {})
         ]
@@ -115,12 +124,14 @@ def _machine(report: dict[str, Any]) -> str:
 
 
 def _losing(results: dict[str, Any]) -> str:
-    lines = []
+    found: dict[str, list[str]] = {}
     for name in (RAW_GROUP, OBJECT_GROUP):
         for workload, label, factor in losses(results.get(name, {})):
-            what = f"{CATALOG[workload].title} ({name.partition('-')[0]})"
-            reason = REASONS[workload]
-            lines.append(f"- {what}: {number(factor)} x {label}. {reason[0].upper()}{reason[1:]}")
+            found.setdefault(workload, []).append(f"{name.partition('-')[0]} {number(factor)} x {label}")
+    lines = [
+        f"- {CATALOG[workload].title}: {'; '.join(ratios)}. {REASONS[workload][0].upper()}{REASONS[workload][1:]}"
+        for workload, ratios in found.items()
+    ]
     return f"{LOSING}\n" + "\n".join(lines) if lines else ""
 
 

@@ -51,6 +51,7 @@ class Row:
     other: float | None
     other_name: str
     obstacle: str
+    of_p50: float | None = None  # the same of p50, which pauses do not count in
 
 
 _IN_C = (
@@ -122,7 +123,11 @@ def _judge(target: Target, results: Results) -> Row:
     except KeyError:
         return Row(target.name, target.aim, None, "x", None, None, other, label, "not measured in this run")
     ratio = hutch / other
-    return Row(target.name, target.aim, ratio, "x", ratio <= target.factor, hutch, other, label, target.obstacle)
+    cells = results[target.group][target.workload]
+    of_p50 = cells[own]["p50"] / cells[label]["p50"] if "p50" in cells[own] and cells[label].get("p50") else None
+    return Row(
+        target.name, target.aim, ratio, "x", ratio <= target.factor, hutch, other, label, target.obstacle, of_p50
+    )
 
 
 def _open_rows(results: Results) -> list[Row]:

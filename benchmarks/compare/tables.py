@@ -11,6 +11,8 @@ from benchmarks.report import table
 
 Cell = dict[str, Any]
 
+_NO_RIVALS = ("hutch", "dict", "pickled dict", "pickleDB")  # it itself, and what is in memory as a whole
+
 
 def number(value: float) -> str:
     """Three digits that count."""
@@ -73,8 +75,10 @@ def reach_table(rows: Sequence[Row]) -> str:
         parts = [f"hutch {number(row.hutch)}" if row.hutch is not None else ""]
         if row.other is not None:
             parts.append(f"{row.other_name or 'other'} {number(row.other)}")
-        lines.append([row.name, f"at most {row.aim}", measured, verdicts[row.reached], ", ".join(filter(None, parts))])
-    return table(["workload", "target", "measured", "reached", "µs"], lines)
+        middle = f"{number(row.of_p50)} x" if row.of_p50 is not None else ""
+        beside = ", ".join(filter(None, parts))
+        lines.append([row.name, f"at most {row.aim}", measured, verdicts[row.reached], middle, beside])
+    return table(["workload", "target", "measured", "reached", "of p50", "µs"], lines)
 
 
 def obstacles(rows: Sequence[Row]) -> str:
@@ -84,7 +88,7 @@ def obstacles(rows: Sequence[Row]) -> str:
 
 
 def losses(cells: dict[str, dict[str, Cell]]) -> list[tuple[str, str, float]]:
-    """The workloads in which a peer that keeps its data in files is faster or smaller: (workload, peer, factor)."""
+    """The workloads in which a peer with its data in files is faster or smaller: (workload, peer, factor)."""
     found = []
     for name, by_label in cells.items():
         if name not in CATALOG or "value" not in by_label.get("hutch", {}):
@@ -93,7 +97,7 @@ def losses(cells: dict[str, dict[str, Cell]]) -> list[tuple[str, str, float]]:
         rivals = [
             (cell["value"], label)
             for label, cell in by_label.items()
-            if "value" in cell and not label.startswith(("hutch", "dict")) and "(Python" not in label
+            if "value" in cell and not label.startswith(_NO_RIVALS) and "(Python" not in label
         ]
         if rivals and min(rivals)[0] < own:
             value, label = min(rivals)

@@ -26,8 +26,8 @@ and every run on another machine gives others: trust the proportions, and measur
 LOSING = """## Where hutch loses, and why
 
 A peer written in C does in one call what hutch does in some dozens of Python's instructions, so that a store which
-promises less, or is used by one process at a time, can be faster at nearly everything that needs no disk. Beside the
-fastest peer with files (100,000 entries):
+promises less, or admits one process at a time, can be faster at nearly everything that needs no disk. Beside the
+fastest peer that does not have everything in memory (100,000 entries; with figures of this run):
 """
 
 REASONS = {
@@ -42,7 +42,7 @@ REASONS = {
     "iterate_keys": "the keys are parsed from the directory's text, in the order of insertion.",
     "iterate_items": "the same, and a checksum of every value.",
     "open_get_close": "four files, two of them mapped, and locks; a store in one file needs fewer calls of the system.",
-    "fresh_process": "Python compiles nothing, but has to import hutch's modules; an extension module is one file.",
+    "fresh_process": "hutch's modules have to be imported; an extension module is one file.",
     "disk": "values begin at multiples of 512 bytes, as dbm.dumb's format has it, and the index lies beside them.",
     "overwritten_disk": "blocks of replaced values are used again only after the next checkpoint.",
     "memory": "mapped pages of the index and the heap count; the kernel takes them back when it wants.",
