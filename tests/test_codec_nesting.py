@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import os
 import pickle
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -279,3 +281,18 @@ def test_a_shelf_becomes_compressed_bit_by_bit(path: str) -> None:
         assert shelf["old"] == "x" * 5000
         with pytest.raises(ValueError, match="bytes look like Compressed"):
             shelf["new"]
+
+
+# --- docs/api.md ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Compressed, Signed, Encrypted])
+def test_options_are_what_the_docs_list(kind: type) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    match = re.search(rf"`{kind.__name__}\(([^`]*)\)`", page)
+    assert match is not None
+    written: dict[str, Any] = {}
+    exec(f"def function({match[1]}): pass", written)
+    there = inspect.signature(written["function"]).parameters.values()
+    here = inspect.signature(kind).parameters.values()
+    assert [(p.name, p.kind, p.default) for p in there] == [(p.name, p.kind, p.default) for p in here]

@@ -40,7 +40,7 @@ class Encrypted(Keyed):
     a value that was changed or moved to another entry is refused, and the inner codec sees nothing of it. Not
     hidden are the keys of the shelf, how many entries there are, the size of each value (to the byte), and which
     entries change when. Who can write the files can still delete an entry, or put back an older value of
-    the same entry. A value is bound to its entry, not to its database: use a key for each database.
+    the same entry. A value is bound to its entry, not to its database or inner codec: give each shelf a key of its own.
 
     With random nonces one key is good for 2**32 writes (that is when two nonces are equal with a chance of one in
     2**32, which would give away what the two values have in common, and the means to forge). Bring a new key before

@@ -43,9 +43,10 @@ _ID_LABEL = b"hutch: id of a signing key"
 class Signed(Keyed):
     """Signs what another codec makes, and hands it back only to who reads the same entry with the same key.
 
-    The signature covers the entry's key and its value, not the database: use a key for each database whose values
-    must not be taken for another's. Who can write the files can still delete an entry, or put back an older
-    value of the same entry. Nothing is hidden: `Encrypted` does that, and signs as well.
+    The signature covers the entry's key and its value, not the database and not the inner codec: give each shelf a key
+    of its own, or a value signed for one is good for the same entry of another, where it may be read as a pickle and
+    was none. Who can write the files can still delete an entry, or put back an older value of the same entry. Nothing
+    is hidden: `Encrypted` does that, and signs as well.
 
     The inner codec sees no byte before its signature holds. So ``Signed(Pickle(), key)`` makes a shelf in a place
     where others write as safe as the key is.
