@@ -57,6 +57,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="another interpreter, for peers that this one lacks",
     )
     add("--turns", type=int, default=5, help="repetitions at most (%(default)s)")
+    add("--longest", type=float, default=2.0, help="seconds of a measured loop at most (%(default)s)")
     add("--patience", type=float, default=30.0, help="seconds that a cell may take at most (%(default)s)")
     add("--folder", help="where the databases are made (the temporary folder)")
     add("--json", metavar="FILE", help="keep every number")
@@ -83,7 +84,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     with TemporaryDirectory(prefix="hutch-compare-", dir=chosen.folder) as folder:
         host = machine.describe(folder)
         entrants, missing = find(folder, chosen.python, chosen.peers)
-        run = Run(folder, entrants, chosen.patience, chosen.turns, chosen.quiet)
+        run = Run(folder, entrants, chosen.patience, chosen.turns, chosen.longest, chosen.quiet)
         results = run.everything(groups, chosen.minutes * 60 - (monotonic() - begin))
         host["load_average_after"] = machine.load()
     names = {

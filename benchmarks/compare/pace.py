@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-_LEAST_SECONDS, _MOST_SECONDS = 0.05, 2.0
+_LEAST_SECONDS = 0.05
 _WORTH_WHILE_SECONDS = 0.12
 _FIRST_OVERHEAD_SECONDS = 0.6
 _LOOPS = 1.5  # a worker's second loop, of single statements, takes half of the first
@@ -33,13 +33,19 @@ class Pace:
     Args:
         turns: the cells of each turn. As many turns are hoped for as leave a loop a length that is worth while.
         seconds: for all of them.
+        longest: of a loop, in seconds.
         clock: for tests.
     """
 
     def __init__(
-        self, turns: Sequence[Sequence[Planned]], seconds: float, clock: Callable[[], float] = monotonic
+        self,
+        turns: Sequence[Sequence[Planned]],
+        seconds: float,
+        longest: float = 2.0,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.clock = clock
+        self.longest = longest
         self.deadline = clock() + seconds
         self._left = [[cell.weight for cell in turn] for turn in turns]
         self._overhead = _FIRST_OVERHEAD_SECONDS
@@ -59,7 +65,7 @@ class Pace:
                 limit = (left - len(weights) * self._overhead) / (_LOOPS * sum(weights))
             if limit >= _WORTH_WHILE_SECONDS:
                 break
-        return min(_MOST_SECONDS, max(_LEAST_SECONDS, limit)) * cell.weight
+        return min(self.longest, max(_LEAST_SECONDS, limit)) * cell.weight
 
     def done(self, cell: Planned, turn: int, limit: float, took: float) -> None:
         """A cell of that turn has run, or has been left out."""

@@ -80,17 +80,25 @@ class Run:
         entrants: who takes part.
         patience: the longest that a cell may take, in seconds.
         most_turns: repetitions.
+        longest: seconds of a measured loop at most.
         quiet: say nothing on stderr.
     """
 
     def __init__(
-        self, folder: str, entrants: Sequence[Entrant], patience: float, most_turns: int, quiet: bool = False
+        self,
+        folder: str,
+        entrants: Sequence[Entrant],
+        patience: float,
+        most_turns: int,
+        longest: float,
+        quiet: bool = False,
     ) -> None:
         self.folder = folder
         self.entrants = entrants
         self.patience = patience
         self.most_turns = most_turns
         self.quiet = quiet
+        self.longest = longest
 
     def everything(self, groups: Sequence[Group], seconds: float) -> dict[str, dict[str, dict[str, Cell]]]:
         """Group by group; time that one leaves goes to the next.
@@ -120,7 +128,7 @@ class Run:
             name: {label: [] for label in entrants} for name in group.workloads
         }
         turns = [order(group, list(entrants.values()), turn) for turn in range(self.most_turns)]
-        pace = Pace(turns, seconds)
+        pace = Pace(turns, seconds, self.longest)
         try:
             for turn, cells in enumerate(turns):
                 for cell in cells:

@@ -191,15 +191,18 @@ def two_writers(task: Task) -> Result:
             patience=4 * task.limit_seconds + 5,
         )
         done = sum(result["operations"] for result in results)
-        lost = _lost(moved, [result["operations"] for result in results])
+        remark = _damage(moved, [result["operations"] for result in results])
     result = {"value": max(result["seconds"] for result in results) / done * 1e6, "operations": done}
-    return result | ({"remark": f"{lost:,} of {done:,} puts were lost"} if lost else {})
+    return result | ({"remark": remark} if remark else {})
 
 
-def _lost(task: Task, counts: Sequence[int]) -> int:
-    """How many of the puts are not there."""
+def _damage(task: Task, counts: Sequence[int]) -> str:
+    """What of the puts is not there; empty, if all is well."""
     data = data_of(task)
-    handle = peer_of(task).open(task.path(), "r")
+    try:
+        handle = peer_of(task).open(task.path(), "r")
+    except Exception as problem:  # noqa: BLE001  # whatever it raises when it meets what two have written
+        return f"afterwards it cannot be opened: {type(problem).__name__}: {problem}"
     lost = 0
     for turn, count in enumerate(counts):
         first = (turn + 1) << 32
@@ -210,4 +213,4 @@ def _lost(task: Task, counts: Sequence[int]) -> int:
                 found = None
             lost += found != value
     handle.close()
-    return lost
+    return f"{lost:,} of {sum(counts):,} puts were lost" if lost else ""
