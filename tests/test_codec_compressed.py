@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -407,8 +408,17 @@ def test_what_is_no_codec() -> None:
         Compressed("zlib")  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def nothing_found() -> Iterator[None]:
+    """No module has been asked for yet, and none of those that are missing is remembered."""
+    compressed._format.cache_clear()
+    yield
+    compressed._format.cache_clear()
+
+
+@pytest.mark.usefixtures("nothing_found")
 def test_a_missing_zstd(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = stored(Compressed(Raw(), "zstd"), TEXT)
+    data = frame("zstd", zstd.compress(TEXT), len(TEXT))
     for name in ("backports", "backports.zstd", "compression", "compression.zstd"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"pip install 'hutch\[zstd\]'"):
@@ -417,6 +427,7 @@ def test_a_missing_zstd(monkeypatch: pytest.MonkeyPatch) -> None:
         Compressed(Raw()).decode(KEY, data)
 
 
+@pytest.mark.usefixtures("nothing_found")
 def test_a_missing_lzma(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lzma", None)
     with pytest.raises(ImportError, match="this Python was built"):

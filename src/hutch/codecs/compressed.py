@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from struct import Struct
 
 from hutch.codecs.base import Pieces, missing_extra, show_key
@@ -129,8 +130,9 @@ METHODS = {"zlib": 1, "bz2": 2, "lzma": 3, "zstd": 4}  # as the frame has them
 _NAMES = {code: name for name, code in METHODS.items()}
 
 
+@cache
 def _format(method: str) -> _Format:
-    """How to call a method.
+    """How to call a method; found out once.
 
     Raises:
         ImportError: this Python has it not; says what to install.
