@@ -27,6 +27,8 @@ import hutch.commit
 import hutch.dbm
 import hutch.heap
 import hutch.maintenance
+import hutch.packing
+import hutch.rebuild
 import hutch.viewing
 from children import Child, Line
 from hutch import format as fmt
@@ -198,7 +200,7 @@ def test_what_a_view_shows_stays_when_a_directory_is_taken_over(tmp_path: Path, 
     path = tmp_path / "db"
     value = noise(size)
     with hutch.dbm.open(path) as db:
-        db["first"] = noise(9_000)
+        db["first"] = noise(1_200)
         db["key"] = value
         view = db.view("key")
         del db["key"]
@@ -360,6 +362,63 @@ def test_a_transient_view_costs_no_space(tmp_path: Path) -> None:
             view = reader.view("0", verify=True)
             assert view[:9] == noise(64 * 1024, number)[:9]
         assert db.store.index is not None and db.store.index.heap_blocks * BLOCK < 32 * 64 * 1024
+
+
+@pytest.mark.usefixtures("small_large")
+@pytest.mark.parametrize("size", [600, 60_000])
+def test_a_view_that_comes_while_the_heap_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    path = tmp_path / "db"
+    seen: list[tuple[memoryview, bytes]] = []
+    with hutch.dbm.open(path) as db, hutch.dbm.open(path, "r") as reader:
+        for number in range(12):
+            db[f"{number}"] = noise(size, number)
+        for number in range(0, 12, 3):
+            del db[f"{number}"]
+        checkpoint = hutch.packing.checkpoint
+
+        def look_too(handle: Any) -> None:
+            checkpoint(handle)
+            for key, value in reader.items():
+                seen.append((reader.view(key), value))
+
+        monkeypatch.setattr(hutch.packing, "checkpoint", look_too)
+        for _ in range(3):
+            db.reorganize()
+            assert seen and all(view == value for view, value in seen)
+        monkeypatch.undo()
+        churn(db)
+        assert all(view == value for view, value in seen)
+        seen.clear()
+        db.reorganize()
+    assert path.with_suffix(".dat").stat().st_size == 8 * -(-size // BLOCK) * BLOCK
+
+
+@pytest.mark.usefixtures("small_large")
+@pytest.mark.parametrize("size", [600, 60_000])
+@pytest.mark.parametrize("moment", ["_write_directory", "_write_index", "_open_index"])
+def test_a_view_that_comes_while_an_index_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, size: int
+) -> None:
+    path = tmp_path / "db"
+    views: list[memoryview] = []
+    value = noise(size)
+    with hutch.dbm.open(path) as db, hutch.dbm.open(path, "r") as reader:
+        db["key"] = value
+        assert reader["key"] == value
+        original = getattr(hutch.rebuild, moment)
+
+        def look_too(*arguments: Any) -> Any:
+            if not views:
+                views.append(reader.view("key"))
+            return original(*arguments)
+
+        monkeypatch.setattr(hutch.rebuild, moment, look_too)
+        db.clear()
+        churn(db)
+        assert views[0] == value
+        db.reorganize()
+        churn(db)
+        assert views[0] == value
 
 
 def test_backup_beside_views(tmp_path: Path) -> None:
