@@ -26,12 +26,18 @@ _SUBSCRIPT = re.compile(r"""(\w+)\[(b?)(["'])((?:(?!\3)[^\\]|\\.)*)$""")
 
 
 class Completer:
-    """Completes names as Python's own prompt does, and keys within ``shelf["``."""
+    """Completes names as Python's own prompt does, and keys within ``shelf["``.
 
-    def __init__(self, namespace: dict[str, Any]) -> None:
+    Args:
+        namespace: of the prompt.
+        closes: whether a key is followed by its quote and bracket; GNU readline puts the quote there itself.
+    """
+
+    def __init__(self, namespace: dict[str, Any], *, closes: bool) -> None:
         from rlcompleter import Completer as Names
 
         self._namespace = namespace
+        self._closes = closes
         self._names = Names(namespace)
         self._found: list[str] = []
 
@@ -59,7 +65,7 @@ class Completer:
             names = (self._spelled(key, bool(is_bytes), quote) for key in islice(keys_of(database), _SEARCHED_KEYS))
             found = (name for name in names if name is not None and name.startswith(typed))
             for name in islice(found, _OFFERED_KEYS):
-                yield f"{name[len(typed) - len(text) :]}{quote}]"
+                yield name[len(typed) - len(text) :] + (f"{quote}]" if self._closes else "")
         except Exception:  # noqa: BLE001  # nothing to offer; the statement itself will say what is wrong
             return
 
@@ -90,8 +96,8 @@ def _line_editing(namespace: dict[str, Any]) -> Iterator[None]:
     except ImportError:
         yield
         return
-    readline.set_completer(Completer(namespace).complete)
     is_editline = "libedit" in (readline.__doc__ or "")
+    readline.set_completer(Completer(namespace, closes=is_editline).complete)
     readline.parse_and_bind("bind ^I rl_complete" if is_editline else "tab: complete")
     path = _history_file()
     try:
@@ -124,10 +130,13 @@ def command(name: str, write: bool, create: bool, program: str | None, timeout: 
     run line by line.
     """
     import hutch
+    from hutch.cli.autocodec import AutoCodec
 
     flag: Literal["r", "w"] = "w" if write or create else "r"
-    with open_database(name, flag, timeout=timeout, create=create) as database:
-        shelf = hutch.Shelf(database, codec=_codec(coding))
+    with (
+        open_database(name, flag, timeout=timeout, create=create) as database,
+        hutch.Shelf(database, codec=AutoCodec(coding)) as shelf,
+    ):
         namespace: dict[str, Any] = {"shelf": shelf, "db": database, "hutch": hutch, "__name__": "__console__"}
         if program is not None:
             exec(compile(program, "<-c>", "exec"), namespace)  # noqa: S102  # what the user typed
@@ -137,9 +146,3 @@ def command(name: str, write: bool, create: bool, program: str | None, timeout: 
         banner = f"hutch shell: shelf and db are {name} ({len(database):,} keys{state}). Ctrl-D ends it."
         with _line_editing(namespace):
             console.interact(banner if sys.stdin.isatty() else "", exitmsg="")
-
-
-def _codec(coding: Coding) -> Any:
-    from hutch.cli.autocodec import AutoCodec
-
-    return AutoCodec(coding)
