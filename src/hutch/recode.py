@@ -173,9 +173,13 @@ def recode(
             raise TransactionError(
                 f"this shelf is a mixture of {old!r}, since a recode() was interrupted: finish that before {new!r}"
             )
-        with shelf.transaction():
-            work.walk(joins=True)
-        shelf._use(new)
+        try:
+            with shelf.transaction():
+                work.walk(joins=True)
+                work.is_done = True
+        finally:
+            if work.is_stored():
+                shelf._use(new)
     return work.report()
 
 
@@ -201,9 +205,18 @@ class _Work:
         self.skips = skips
         self.skipped: dict[bytes, Skipped] = {}
         self.entry_count = self.recoded_count = self.commit_count = 0
+        self.is_done = False
+        self.last: tuple[bytes, Any] | None = None  # what was changed last
 
     def report(self) -> RecodeReport:
         return RecodeReport(self.entry_count, self.recoded_count, tuple(self.skipped.values()))
+
+    def is_stored(self) -> bool:
+        """Whether what is one transaction has been committed: an interruption may strike right behind that."""
+        if not self.is_done or self.last is None:
+            return self.is_done  # without anything to store
+        name, data = self.last
+        return bool(self.shelf.dict[name] == joined(data))
 
     def in_batches(self) -> None:
         """Walk until nobody else has stored anything meanwhile, in the end with everybody waiting."""
@@ -268,7 +281,9 @@ class _Work:
                 self.skip(name, problem)
                 continue
             if new is not MISSING:
-                mapping[name] = storable(mapping, new)
+                mapping[name] = new = storable(mapping, new)
+                if joined(new) != data:
+                    self.last = name, new
                 self.recoded_count += 1
                 size += len(new)
                 if size > limit_bytes:
