@@ -47,10 +47,10 @@ def guess(data: Data) -> str | None:
         return "Plist"
     if looks.is_json(data):
         return "Json"
-    if looks.is_text(data):
-        return "text"
     if looks.is_message_pack(data):
         return "MessagePack"
+    if looks.is_text(data):
+        return "text"
     if looks.is_marshal(data):
         return "Marshal"
     return None
