@@ -129,7 +129,7 @@ def test_values_differ_as_they_are_told() -> None:
 
 def test_the_peers_of_a_workload_take_turns() -> None:
     group = next(group for group in plan.groups() if group.name == RAW_GROUP)
-    entrants = [entrant("hutch"), entrant("dbm.gnu"), entrant("plyvel")]
+    entrants = [entrant("hutch"), entrant("dbm.gnu"), entrant("semidbm")]
     for turn in range(3):
         cells = order(group, entrants, turn)
         blocks = [
@@ -137,8 +137,21 @@ def test_the_peers_of_a_workload_take_turns() -> None:
         ]
         assert len(blocks) == len(set(blocks))  # all of one workload, then all of the next
         assert cells[0] == Planned("load", entrants[turn].label, cells[0].weight)
-    once = {cell.workload for cell in order(group, entrants, 0)} - {cell.workload for cell in order(group, entrants, 1)}
+    once = {cell.workload for cell in order(group, entrants, 0)} - {cell.workload for cell in order(group, entrants, 3)}
     assert once == {name for name in group.workloads if CATALOG[name].once}
+    assert {cell.weight for cell in order(group, entrants, 1)} == {3.0}  # only what hutch is held to
+
+
+def test_a_large_group_has_hutch_first() -> None:
+    group = next(group for group in plan.groups() if group.name == "raw-100-1000000")
+    cells = order(group, [entrant("plyvel"), entrant("hutch")], 0)
+    assert [(cell.workload, cell.label) for cell in cells[:3]] == [
+        ("load", "hutch"),
+        ("open_get_close", "hutch"),
+        ("load", "plyvel"),
+    ]
+    assert not group.admits("hutch (Python 3.13)", "hutch")
+    assert group.admits("dbm.sqlite3 (Python 3.13)", "dbm.sqlite3")
 
 
 def test_rows_that_hutch_is_held_to_come_first_and_take_longer() -> None:

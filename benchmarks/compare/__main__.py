@@ -2,7 +2,7 @@
 
 Everything, with docs/benchmarks.md and its charts rewritten, in the time that is given:
 
-    python -m benchmarks.compare --minutes 12 --python python3.13 --docs docs
+    python -m benchmarks.compare --minutes 20 --python python3.13 --docs docs
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--minutes", type=float, default=12.0, help="about how long the run may take (%(default)s)")
+    add("--minutes", type=float, default=20.0, help="about how long the run may take (%(default)s)")
     add("--sizes", type=_numbers, default=list(plan.SIZES), help="numbers of entries (1000,100000,1000000)")
     add("--values", type=_numbers, default=list(plan.VALUES), help="bytes of raw values (100,4096)")
     add("--levels", type=_words, default=[RAW, OBJECTS], help="raw,objects")

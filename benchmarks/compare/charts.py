@@ -77,7 +77,10 @@ def _document(width: float, height: float, title: str, body: Sequence[str]) -> s
 def bars(title: str, panels: Sequence[Bars], columns: int = 2) -> str:
     """Panels of horizontal bars, each sorted, the best on top."""
     panels = [panel for panel in panels if panel.bars]
-    body = [_text(16, 24, title, "title"), _text(16, 42, "shorter is better; lengths are logarithmic")]
+    body = [
+        _text(16, 24, title, "title"),
+        _text(16, 42, "shorter is better; lengths are logarithmic; behind a dot: what a statement survives"),
+    ]
     tops = [54.0] * columns
     for panel in panels:
         column = tops.index(min(tops))
@@ -100,13 +103,13 @@ def _bar_panel(panel: Bars, left: float, top: float) -> list[str]:
         x = left + _LABEL_WIDTH
         parts.append(_text(x - 6, y + 10, label, own, "end"))
         parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{length:.1f}" height="12" rx="2" class="bar {own}"/>')
-        parts.append(_text(x + length + 5, y + 10, f"{short(value)}  {remark}".strip(), own))
+        parts.append(_text(x + length + 5, y + 10, f"{short(value)} · {remark}" if remark else short(value), own))
     return parts
 
 
 def growth(title: str, panels: Sequence[Lines]) -> str:
     """Panels of lines over the number of entries, both axes logarithmic."""
-    width, height, left, right = 300.0, 250.0, 48.0, 104.0
+    width, height, left, right = 300.0, 250.0, 48.0, 116.0
     body = [
         _text(16, 24, title, "title"),
         _text(16, 42, "both axes are logarithmic; a flat line is a time that does not grow with the database"),

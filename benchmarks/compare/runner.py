@@ -23,7 +23,8 @@ Cell = dict[str, Any]
 
 _MOST_OPERATIONS = 100_000
 _WITHOUT_DATABASE = {"load", "put", "huge_value"}
-_LARGE = 1_000_000  # entries: loading them may take twice as long as other cells
+_LARGE = 1_000_000  # entries, whose load takes a good part of the group's time
+_HELD_TURNS = 2  # which only those rows have, besides the ones that all have
 _HELD_WEIGHT = 3.0  # how much longer a cell of a row that hutch is held to may take
 _LAST_WORDS = 300
 
@@ -120,7 +121,7 @@ class Run:
         entrants = {
             entrant.label: entrant
             for entrant in self.entrants
-            if entrant.level == group.level and (not group.peers or entrant.label in group.peers)
+            if entrant.level == group.level and group.admits(entrant.label, entrant.peer)
         }
         folder = os.path.join(self.folder, group.name)
         os.makedirs(folder)
@@ -160,8 +161,8 @@ class Run:
         )
         os.makedirs(task.folder, exist_ok=True)
         begin = monotonic()
-        patience = self.patience * (2 if cell.workload == "load" and group.entries >= _LARGE else 1)
-        result = execute(task, entrant, patience)
+        first = cell.label == "hutch" and group.entries >= _LARGE  # without it the group says nothing
+        result = execute(task, entrant, self.patience * (1 + group.entries / _LARGE if first else 1))
         took = monotonic() - begin
         shown = result.get("skipped") or result.get("failed") or f"{result['value']:,.3f}"
         self._say(f"  {group.name} {cell.workload} {entrant.label}: {shown} ({took:.1f} s)")
@@ -173,23 +174,24 @@ class Run:
 
 
 def order(group: Group, entrants: Sequence[Entrant], turn: int) -> list[Planned]:
-    """The cells of a turn: loads first, then what hutch is held to, then the rest; another peer begins each turn."""
+    """The cells of a turn, those of one workload together; another peer begins each turn.
+
+    Loads come first, then the rows that hutch is held to, then the rest. The second and the third turn repeat only
+    those rows. Where loads take long, hutch comes before all others.
+    """
     start = turn % max(1, len(entrants))
     rotated = [*entrants[start:], *entrants[:start]]
-    cells: list[list[Planned]] = [[], [], []]
+    phases: list[list[Planned]] = [[], [], [], []]
     for name in group.workloads:
+        once = (name in CATALOG and CATALOG[name].once) or (name == "load" and group.entries >= _LARGE)
         for entrant in rotated:
             held = group.is_held(name, entrant.peer)
-            if not turn or _is_repeated(group, name):
-                phase = 0 if name == "load" else 1 if held else 2
-                cells[phase].append(Planned(name, entrant.label, _HELD_WEIGHT if held else 1))
-    return cells[0] + cells[1] + cells[2]
-
-
-def _is_repeated(group: Group, name: str) -> bool:
-    if name == "load":
-        return group.entries <= _MOST_OPERATIONS
-    return name not in CATALOG or not CATALOG[name].once
+            if turn and (once or not (held or turn > _HELD_TURNS)):
+                continue
+            first = group.entries >= _LARGE and entrant.label == "hutch" and (held or name == "load")
+            phase = 0 if first else 1 if name == "load" else 2 if held else 3
+            phases[phase].append(Planned(name, entrant.label, _HELD_WEIGHT if held else 1))
+    return [cell for phase in phases for cell in phase]
 
 
 def _unloaded(workload: str, loads: Sequence[Cell]) -> str:
