@@ -8,6 +8,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,14 @@ from benchmarks.compare.runner import execute, merged, order  # noqa: E402
 from benchmarks.compare.task import OBJECTS, RAW, Task  # noqa: E402
 
 ENTRIES = 40
-PRESENT = [(level, name) for level, peers in BY_LEVEL.items() for name, peer in peers.items() if not peer.missing()]
+# What a module of the standard library is nothing without.
+NEEDED = {"dbm.gnu": "_gdbm", "dbm.ndbm": "_dbm"}
+PRESENT = [
+    (level, name)
+    for level, peers in BY_LEVEL.items()
+    for name, peer in peers.items()
+    if find_spec(NEEDED.get(peer.module, peer.module))
+]
 
 
 def task(folder: Path, workload: str, peer: str = "hutch", level: str = RAW) -> Task:

@@ -11,7 +11,7 @@ from benchmarks.compare.catalog import CATALOG
 from benchmarks.compare.plan import GROWTH_PEERS
 from benchmarks.compare.reach import OBJECT_GROUP, RAW_GROUP, Row, judge
 from benchmarks.compare.tables import group_table, losses, number, obstacles, reach_table
-from benchmarks.compare.texts import HOW_HAD, INTRO, LOSING, REASONS
+from benchmarks.compare.texts import HOW_HAD, INTRO, LOSING, OTHERS, REASONS
 
 _TO_REACH = """## To reach
 
@@ -107,7 +107,7 @@ def page(report: dict[str, Any], pictures: Sequence[tuple[str, str]], rows: Sequ
     for name, group in report["groups"].items():
         if not name.startswith("growth") and name in results:
             parts += [f"## {group['title']}", group_table(results[name], report["entrants"][group["level"]])]
-    parts += ["## What is compared", _peers(report), HOW_HAD]
+    parts += ["## What is compared", _peers(report), HOW_HAD, OTHERS]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 

@@ -29,6 +29,10 @@ def shown(cell: Cell, notes: list[str]) -> str:
     text = number(cell["value"])
     if "p99" in cell:
         text += f" ({number(cell['p50'])}, {number(cell['p99'])})"
+    if "writer" in cell:
+        text += f"; a put {number(cell['writer'])}"
+    if "put" in cell:
+        text += f": {number(cell['put'])} and {number(cell['get'])}"
     return text + (f" [{_note(cell['remark'], notes)}]" if "remark" in cell else "")
 
 

@@ -53,6 +53,14 @@ REASONS = {
     "huge_value": "a checksum over all of it, and a sync at close().",
 }
 
+OTHERS = """## Other benchmarks
+
+- `pytest benchmarks/layers -n 0` times index, heap, journal, store, dbm and shelf, each by itself. The test run runs
+  the same once, without a clock.
+- `python -m benchmarks.speed` measures what the README's table says, beside `dbm.dumb`.
+- `python -m benchmarks.compare --help` says how to choose sizes, values, peers and workloads.
+"""
+
 HOW_HAD = """## How each peer was had
 
 Those from PyPI are in the extra `bench`. `dbm.gnu`, `dbm.ndbm` and tkrzw are extension modules that a Python built
