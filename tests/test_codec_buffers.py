@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xxhash
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -28,6 +28,7 @@ from hutch.errors import CodecError, WrongCodecError
 from test_format import number, table
 
 KEY = b"entry"
+quick = settings(deadline=None, max_examples=60)  # the machine may be busy
 CODEC = Pickle(buffers=True)
 ALIGNMENT = 64
 
@@ -129,6 +130,7 @@ DTYPES = st.one_of(
 )
 
 
+@quick
 @given(
     st.lists(
         hnp.arrays(DTYPES, hnp.array_shapes(min_dims=0, min_side=0)),
@@ -147,6 +149,7 @@ def test_arrays_in_an_object(arrays: list[Any]) -> None:
             assert np.shares_memory(one, np.frombuffer(data, np.uint8))
 
 
+@quick
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=6), st.data())
 def test_a_frame_gives_back_pickle_and_buffers(parts: list[bytes], data: st.DataObject) -> None:
     head = data.draw(st.binary(max_size=100))
@@ -391,6 +394,7 @@ def test_frames_that_lie(data: bytes, said: str) -> None:
         assert "'entry'" in str(caught.value)
 
 
+@quick
 @given(st.binary(max_size=80), st.binary(max_size=80))
 def test_random_frames(rest: bytes, body: bytes) -> None:
     for data in (BUFFERS + rest, made(b"N.", tuple(rest[:5]), body), sealed(FRAME[:24], rest) + body):

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import moved
@@ -26,6 +26,7 @@ from hutch.errors import CodecError
 from test_codecs import CASES, Order, Point, stored
 
 KEY = b"entry"
+quick = settings(deadline=None, max_examples=60)  # the machine may be busy
 
 
 # --- What is recognized ------------------------------------------------------------------------------------
@@ -34,6 +35,7 @@ KEY = b"entry"
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.startswith(("Pickle", "Json", "Plist")) and "nan" not in case]
 )
+@quick
 @given(data=st.data())
 def test_these_are_always_recognized(case: str, data: st.DataObject) -> None:
     codec, values = CASES[case]
@@ -42,6 +44,7 @@ def test_these_are_always_recognized(case: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.startswith(("MessagePack", "Marshal"))])
+@quick
 @given(data=st.data())
 def test_these_are_recognized_where_they_are_clear(case: str, data: st.DataObject) -> None:
     codec, values = CASES[case]
@@ -165,6 +168,7 @@ def test_a_long_marshal_is_not_walked_to_its_end() -> None:
 @example(b"X\xff\xff\xff\xff.")
 @example(b"U\xff.")
 @example(b"\xfb\xfb0")
+@quick
 @given(st.binary(max_size=100))
 def test_guess_never_raises(data: bytes) -> None:
     names = {None, "text", "Pickle", "Json", "Plist", "MessagePack", "Marshal", *framing._FRAMES.values()}

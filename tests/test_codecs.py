@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hutch.codecs
@@ -27,6 +27,7 @@ from hutch.codecs.base import joined, missing_extra, refuse, show_key
 from hutch.errors import CodecError, LimitError, WrongCodecError
 
 KEY = b"entry"
+quick = settings(deadline=None, max_examples=60)  # the machine may be busy
 
 
 @dataclasses.dataclass
@@ -143,6 +144,7 @@ def stored(codec: Codec, value: Any) -> bytes:
 
 
 @each_case
+@quick
 @given(data=st.data())
 def test_round_trip(case: str, data: st.DataObject) -> None:
     codec, values = CASES[case]
@@ -620,6 +622,7 @@ def test_names_of_the_package() -> None:
 
 
 @example(b"")
+@quick
 @given(st.binary(max_size=60))
 def test_decoders_raise_only_hutchs_errors(data: bytes) -> None:
     for codec in (Json(), Json(type=Order), MessagePack(), MessagePack(Order), Plist()):
