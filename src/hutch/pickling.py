@@ -33,6 +33,7 @@ __all__ = [
     "ShelveError",
     "UnreadableValueError",
     "check_codec",
+    "loads",
     "no_text",
     "note_unstored",
     "storable",

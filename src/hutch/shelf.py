@@ -9,7 +9,7 @@ from collections.abc import MutableMapping
 from hutch.cache import MISSING
 from hutch.edit import Alone, Edit, ShelfTransaction
 from hutch.lifetime import CLOSED, ClosedDict, first_of, forget, spelled_out, watch
-from hutch.pickling import no_text, note_unstored, storable
+from hutch.pickling import loads, no_text, note_unstored, storable
 from hutch.undo import UndoLog
 from hutch.views import ItemIterator, ShelfItems, ShelfValues
 from hutch.writeback import Writeback, check_cache_size
@@ -91,8 +91,8 @@ class Shelf(Writeback, AnyMapping):
     ) -> None:
         check_cache_size(cache_size)
         self._warns_unstored = _wants_warnings() if warn_unstored is None else warn_unstored
-        self._set_pickling(protocol, keyencoding, serializer, deserializer, codec)
         self.dict = dict
+        self._set_pickling(protocol, keyencoding, serializer, deserializer, codec)
         self.writeback = writeback
         self.cache_size = cache_size
         self._start()
@@ -107,6 +107,17 @@ class Shelf(Writeback, AnyMapping):
             self._use(self._codec)
         self._at_exit = watch(self)
 
+    def _use(self, codec: Codec) -> None:
+        super()._use(codec)
+        dbm = sys.modules.get("hutch.dbm")
+        is_ours = dbm is not None and type(self.dict) is dbm.Database
+        self._views = is_ours and bool(getattr(codec, "wants_view", False))
+        self._large = 0
+        if is_ours and self._loads is loads:
+            from hutch.heap import LARGE_BYTES
+
+            self._large = LARGE_BYTES
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # A subclass that has its own way with one entry wants to see each of many.
@@ -119,22 +130,48 @@ class Shelf(Writeback, AnyMapping):
     def __getitem__(self, key: str) -> Any:
         if self.writeback or self.cache:
             return self._get_cached(key)
+        loads = self._loads
+        if loads is None:
+            return self._get_by_codec(key)
+        large = self._large
         try:
-            data = self.dict[key.encode(self.keyencoding)]
+            if large:  # what `Database` does, without its frame
+                data = self.dict.store.get(key.encode(self.keyencoding), large)
+            else:
+                data = self.dict[key.encode(self.keyencoding)]
         except KeyError:
             raise KeyError(key) from None
         except AttributeError:
             if hasattr(key, "encode"):
                 raise
             raise no_text(key) from None
-        loads = self._loads
-        if loads is None:
-            return self._hand_out(key, self._load(key, data))
+        if large and type(data) is not bytes:
+            if data is None:
+                raise KeyError(key)
+            loads = _unpickled
         try:
             return loads(data)
         except Exception as problem:
             self._explain(key, data, problem)
             raise
+
+    def _get_by_codec(self, key: str) -> Any:
+        name = self._encode_key(key)
+        try:
+            data = self._fetch(name)
+        except KeyError:
+            raise KeyError(key) from None
+        return self._hand_out(key, self._load(key, data, name))
+
+    def _fetch(self, name: bytes) -> Any:
+        """The bytes of an entry; a view of them, if they are many, for a codec that wants it."""
+        if self._views:
+            # Comparing a large value with its checksum takes longer than all else: not for one that is not copied.
+            data = self.dict.store.lend(name, verify=None if self._wraps() else False)
+            if data is None:
+                raise KeyError(name)
+            return data if type(data) is bytes else data.view
+        return self.dict[name]
 
     def __setitem__(self, key: str, value: Any) -> None:
         dumps = self._dumps
@@ -270,7 +307,7 @@ class Shelf(Writeback, AnyMapping):
     def __iter__(self) -> Iterator[str]:
         return map(self._decode_key, self._names())
 
-    def items(self, errors: OnError = "raise") -> ShelfItems:
+    def items(self, *, errors: OnError = "raise") -> ShelfItems:
         """Return a view of the pairs of key and value, in the order of the mapping below.
 
         Args:
@@ -281,7 +318,7 @@ class Shelf(Writeback, AnyMapping):
         """
         return ShelfItems(self, errors)
 
-    def values(self, errors: OnError = "raise") -> ShelfValues:
+    def values(self, *, errors: OnError = "raise") -> ShelfValues:
         """Return a view of the values.
 
         Args:
@@ -302,7 +339,7 @@ class Shelf(Writeback, AnyMapping):
             return name
 
     def _iterate_items(self) -> Iterator[Item]:
-        if self.writeback or self.cache or not self._is_plain or not _is_database(self.dict):
+        if self.writeback or self.cache or self._views or not self._is_plain or not _is_database(self.dict):
             return ItemIterator(self)
         return map(self._read_item, self.dict.iteritems())
 
@@ -517,7 +554,7 @@ class Shelf(Writeback, AnyMapping):
     def __getstate__(self) -> Objects:
         if type(self.dict) is ClosedDict:
             raise ValueError(CLOSED)
-        own = ("cache", "_edits", "_lock", "_at_exit", "_dumps", "_loads", "_unstored")
+        own = ("cache", "_edits", "_lock", "_at_exit", "_dumps", "_loads", "_large", "_views", "_unstored")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: Objects) -> None:
@@ -532,6 +569,11 @@ class Shelf(Writeback, AnyMapping):
 def _is_database(mapping: Any) -> bool:
     """Return whether a mapping is hutch's own, or as good: iterations over it survive updates."""
     return type(mapping) is not UndoLog and hasattr(mapping, "transaction") and hasattr(mapping, "iteritems")
+
+
+def _unpickled(data: Any) -> Any:
+    """``pickle.loads`` of a large value, which the engine lends."""
+    return data.unpickled()
 
 
 def _wants_warnings() -> bool:
