@@ -8,6 +8,7 @@ notes of `hutch.codecs.opcodes` before anything is made. The functions that pick
 
 from __future__ import annotations
 
+import re
 from enum import EnumType
 
 from hutch.codecs import opcodes
@@ -95,6 +96,28 @@ class Entry:
         return self._thing
 
 
+# Modules of which a single function is enough to run anything, and what does the same among the builtins.
+_HOPELESS = re.compile(
+    r"(_codecs|_ctypes|_functools|_imp|_io|_operator|_pickle|_posixsubprocess|_thread|asyncio|bdb|code|codecs|copyreg|"
+    r"cProfile|ctypes|functools|gc|importlib|inspect|io|marshal|multiprocessing|nt|operator|os|pdb|pickle|pkgutil|posix|"
+    r"profile|pty|pydoc|runpy|shutil|signal|socket|subprocess|sys|timeit|types|webbrowser|zipimport)(\..*)?",
+    re.DOTALL,
+)
+_HARMLESS = frozenset([("types", "SimpleNamespace")])
+
+
+def is_hopeless(module: str, name: str) -> bool:
+    """Whether to allow that would be to allow everything."""
+    if (module, name) in _HARMLESS:
+        return False
+    if module == "builtins":
+        import builtins
+
+        thing = getattr(builtins, name, None)
+        return not (isinstance(thing, type) and issubclass(thing, BaseException))
+    return _HOPELESS.fullmatch(module) is not None
+
+
 class UserEntry(Entry):
     """What a user has allowed: anything, but for what its builtin base or an enum forbids."""
 
@@ -112,11 +135,12 @@ class UserEntry(Entry):
     @property
     def is_free(self) -> bool:
         cls = self._thing
+        hashing: Any = getattr(cls, "__hash__", None)
         return (
             isinstance(cls, type)
             and not isinstance(cls, EnumType)
             and rule_for(cls) is _anything
-            and (cls.__hash__ is None or cls.__hash__ is object.__hash__)
+            and hashing in (None, object.__hash__)
             and not any("__call__" in vars(base) for base in cls.__mro__)
         )
 
@@ -200,6 +224,10 @@ def _fraction(walk: Walk, items: list[Any]) -> bool:
 
 def _decimal(walk: Walk, items: list[Any]) -> bool:
     return len(items) == 1 and walk.text(items[0]) is not None
+
+
+def _address(walk: Walk, items: list[Any]) -> bool:
+    return len(items) == 1 and (type(items[0]) is int or walk.text(items[0]) is not None)
 
 
 def _getattr(walk: Walk, items: list[Any]) -> bool:
@@ -287,7 +315,7 @@ def _entries() -> dict[Global, Entry]:
     add("collections", "defaultdict", _defaultdict)
     add("pathlib", "PurePath PurePosixPath PureWindowsPath", _texts)
     for family in ("IPv4", "IPv6"):
-        add("ipaddress", f"{family}Address {family}Network {family}Interface", _decimal)
+        add("ipaddress", f"{family}Address {family}Network {family}Interface", _address)
     add("_codecs", "encode", _latin1, bare=False, thing=encode)
     add(*RECONSTRUCTOR, _three, bare=False, thing=reconstruct)
     return table

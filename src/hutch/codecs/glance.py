@@ -84,15 +84,15 @@ def look(data: bytes, suffixes: tuple[bytes, ...], max_depth: int) -> tuple[bool
         at = 0
         opcodes = size  # with their arguments, but without long texts
         named = False
-        while True:
+        while at < size:
             at = run(data, at).end()
-            if at >= size:
+            if at == size:
                 break
             op = data[at]
             if op == 0x2E:  # STOP
                 if at + 1 != size:
                     return None
-                deep = opcodes > max_depth and size - len(data.translate(None, _NESTING)) > max_depth
+                deep = opcodes > max_depth and size - len(data.translate(None, _NESTING)) >= max_depth
                 if deep and number == _NO_SHARING:
                     return None  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
                 return named, deep

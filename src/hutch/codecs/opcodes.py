@@ -162,7 +162,7 @@ class Walk:
         """
         try:
             self._run()
-        except (IndexError, _Underflow):
+        except (LookupError, _Underflow):
             raise CodecError("the pickle is damaged or cut off") from None
         except CodecError:
             raise
@@ -178,6 +178,7 @@ class Walk:
         memo: dict[int, Any] = {}
         push = stack.append
         at = 0
+        frame_end = 0
 
         def pop(count: int) -> list[Any]:
             if len(stack) - count < fence:
@@ -296,8 +297,7 @@ class Walk:
                 push(self.call(function, made, "NEWOBJ_EX"))
             elif op == 0x95:  # FRAME
                 at += 8
-                if at + int.from_bytes(data[at - 8 : at], "little") > size:
-                    raise _Underflow
+                frame_end = max(frame_end, at + int.from_bytes(data[at - 8 : at], "little"))
             elif op == 0x80:  # PROTO
                 if data[at] > 5:
                     raise CodecError(f"it says protocol {data[at]}, which this Python does not know")
@@ -307,6 +307,8 @@ class Walk:
                 if self.judge is not None and type(last) is Made and last.kind == GLOBAL:
                     self.judge.stored(self, last.items)
                 self.end = at
+                if frame_end > size:  # an unpickler would have noticed at once; here, what there is has been told
+                    raise _Underflow
                 return
             elif op == 0x8A or op == 0x8B:  # LONG1, LONG4
                 begin = at + (1 if op == 0x8A else 4)

@@ -21,7 +21,17 @@ from _pickle import Unpickler, dumps, loads
 from io import BytesIO
 
 from hutch.codecs import opcodes
-from hutch.codecs.allowed import DATA, GETATTR, RECONSTRUCTOR, ZONE, Entry, UserEntry, successor, zone_entry
+from hutch.codecs.allowed import (
+    DATA,
+    GETATTR,
+    RECONSTRUCTOR,
+    ZONE,
+    Entry,
+    UserEntry,
+    is_hopeless,
+    successor,
+    zone_entry,
+)
 from hutch.codecs.base import Codec, refuse, show_key, show_options
 from hutch.codecs.glance import is_deep, is_simple, look, suffix_of
 from hutch.codecs.opcodes import Made, Walk
@@ -93,7 +103,10 @@ class SafePickle(Codec):
             self._entries.update(ENTRIES)
         for item in self._allow:
             entry = _entry(item)
-            self._entries[entry.where] = entry
+            if entry.where not in self._entries:
+                self._entries[entry.where] = entry
+            elif not self._entries[entry.where].bare:
+                raise _hopeless(*entry.where)
         find = self._find
 
         class Restricted(Unpickler):
@@ -267,13 +280,21 @@ def _entry(item: type | str) -> Entry:
         module, colon, name = item.partition(":")
         if not colon:
             module, _, name = item.rpartition(".")
-        if not module or not name:
+        if not module or not all(part.isidentifier() for part in name.split(".")):
             raise ValueError(f"allow takes 'module:Qual.Name' or 'module.Name', not {item!r}")
     else:
         raise TypeError(f"allow takes classes and their names, not {item!r}")
     if module == "pathlib._local":
         module = "pathlib"
+    if (module, name) not in DATA and (
+        is_hopeless(module, name) or (isinstance(item, type) and issubclass(item, type))
+    ):
+        raise _hopeless(module, name)
     return UserEntry((module, name), item if isinstance(item, type) else None)
+
+
+def _hopeless(module: str, name: str) -> ValueError:
+    return ValueError(f"to allow {module}.{name} would be to allow a pickle to do anything")
 
 
 def _forbidden(module: str, name: str) -> ForbiddenGlobalError:
