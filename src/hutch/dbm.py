@@ -25,6 +25,7 @@ from hutch.encoding import encode_key, encode_value
 from hutch.errors import ClosedError, HutchError
 from hutch.heap import LARGE_BYTES
 from hutch.ordered import OrderedAccess
+from hutch.reading import NEVER
 from hutch.store import flat, open_store
 from hutch.whichdb import whichdb
 
@@ -96,7 +97,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
     def __getitem__(self, key: Key) -> bytes:
         if type(key) is not bytes:
             key = encode_key(key)
-        value = self._get(key)
+        value = self._get(key, NEVER)
         if value is None:
             raise KeyError(key)
         return value
@@ -124,7 +125,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
     def get(self, key: Key, default: Default) -> bytes | Default: ...  # noqa: F811
     def get(self, key: Key, default: Any = None) -> Any:  # noqa: F811
         """Return the value of `key`, or `default`."""
-        value = self._get(key if type(key) is bytes else encode_key(key))
+        value = self._get(key if type(key) is bytes else encode_key(key), NEVER)
         return default if value is None else value
 
     def view(self, key: Key, *, verify: bool = False) -> memoryview:

@@ -22,14 +22,14 @@ from hutch.names import Names
 from hutch.scan import changes_since, scan
 from hutch.transaction import Transaction
 
-__all__ = ["Reader"]
+__all__ = ["NEVER", "Reader"]
 
 _TORN = (CorruptError, struct.error, OverflowError, MemoryError, ValueError)
 _hash_key = fmt.hash64
 _hash64 = fmt.hash64
 _unpack_slot = fmt.SLOT.unpack_from
 _HEADER_BYTES = fmt.INDEX_HEADER_BYTES
-_NEVER = 1 << 64
+NEVER = 1 << 64  # `get` with it costs less than without: a default is one more thing to look up
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 # `get` has these as numbers.
 assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK, fmt.KEYED) == (8, 16, 0xFFFFFFFF, 1 << 60)
@@ -74,7 +74,7 @@ class Reader(Handle):
             return None
         return transaction
 
-    def get(self, key: bytes, large: int = _NEVER) -> bytes | None:
+    def get(self, key: bytes, large: int = NEVER) -> bytes | None:
         """The value of `key`, or None. O(1), no lock.
 
         Args:
@@ -113,7 +113,7 @@ class Reader(Handle):
                             return value
                 elif index.is_miss(bucket, page) and view[8:16] == index.word:
                     return None
-        return self._get_slowly(key) if large == _NEVER else self.lend(key)  # type: ignore[return-value]
+        return self._get_slowly(key) if large == NEVER else self.lend(key)  # type: ignore[return-value]
 
     def lend(self, key: bytes) -> object:
         """What `get` gives of a large value: see `Store.lend`."""
