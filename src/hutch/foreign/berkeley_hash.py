@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from hutch.foreign.pages import Page
 
-__all__ = ["BerkeleyHash", "fowler_noll_vo"]
+__all__ = ["PROBE", "BerkeleyHash", "fowler_noll_vo", "times_33"]
 
 _PAGE_TYPES = (2, 13)  # not sorted, up to Berkeley DB 4.5, and sorted
 _INLINE, _DUPLICATES, _LONG, _MANY_DUPLICATES = 1, 2, 3, 4  # the kinds of an item
 _HAS_SUBDATABASES = 0x02
-_PROBE = b"%$sniglet^&\0"  # its hash is in the file, and tells which function made it
+PROBE = b"%$sniglet^&\0"  # its hash is in the file, and tells which function made it
 _LEAF = 12  # a page of duplicates
 
 
@@ -68,7 +68,7 @@ class BerkeleyHash(PagedDatabase):
         self._high_mask, self._low_mask = high, low
         self._spares = spares
         functions: tuple[Callable[[bytes], int], ...] = (fowler_noll_vo, times_33)
-        self._hash = next((function for function in functions if function(_PROBE) == probe), None)
+        self._hash = next((function for function in functions if function(PROBE) == probe), None)
         self._page_limit = self._page_bytes
 
     def _bucket_of(self, key: bytes) -> int | None:

@@ -90,6 +90,13 @@ class BorrowedDatabase(ForeignDatabase, MutableMapping[bytes, bytes]):
         except self._error as problem:
             raise self._mapped(problem) from problem
 
+    def setdefault(self, key: Key, default: Value = None) -> bytes:  # type: ignore[assignment]
+        """Return the value of `key`; where there is none, first store `default`."""
+        value = self.get(key)
+        if value is None:
+            self[key] = value = encode_stored(default)
+        return value  # type: ignore[no-any-return]
+
     def clear(self) -> None:
         """Delete every entry."""
         for key in self.keys():

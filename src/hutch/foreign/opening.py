@@ -17,7 +17,9 @@ __all__ = ["READABLE", "WRITABLE", "file_of", "open_foreign"]
 
 READABLE = frozenset(
     {
+        "berkeleydb.btree",
         "berkeleydb.hash",
+        "bsddb185.hash",
         "dbm.gnu",
         "dbm.ndbm",
         "dbm.sqlite3",
@@ -98,6 +100,14 @@ def open_foreign(
         from hutch.foreign.berkeley_hash import BerkeleyHash
 
         return BerkeleyHash(path)
+    if kind == "berkeleydb.btree":
+        from hutch.foreign.berkeley_tree import BerkeleyTree
+
+        return BerkeleyTree(path)
+    if kind == "bsddb185.hash":
+        from hutch.foreign.berkeley1 import BerkeleyOneHash
+
+        return BerkeleyOneHash(path)
     if kind == "semidbm":
         from hutch.foreign.semidbm import SemidbmDatabase
 

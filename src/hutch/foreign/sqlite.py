@@ -50,12 +50,30 @@ def connect(path: str, mode: str, timeout: float | None) -> sqlite3.Connection:
 
     wait = _NEVER_SECONDS if timeout is None else timeout
     address = f"file:{quote(os.fsencode(path))}?mode={mode}"
-    try:
-        connection = sqlite3.connect(address, uri=True, timeout=wait, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as problem:
-        raise mapped(path, problem) from problem
-    connection.text_factory = _text
-    return connection
+    last: sqlite3.Error | None = None
+    # A file with a write-ahead log cannot be read in a folder where nothing may be written, unless it is known that
+    # nobody changes it; where there is no log, nobody does.
+    for options in ("", "&immutable=1")[: 2 if mode == "ro" and not os.path.exists(path + "-wal") else 1]:
+        try:
+            connection = sqlite3.connect(
+                address + options, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
+            )
+            connection.text_factory = _text
+            try:
+                connection.execute("PRAGMA schema_version").fetchall()
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+        except sqlite3.OperationalError as problem:
+            last = problem
+            if getattr(problem, "sqlite_errorname", "") != "SQLITE_CANTOPEN":
+                break
+        except sqlite3.Error as problem:
+            last = problem
+            break
+    assert last is not None
+    raise mapped(path, last) from last
 
 
 def _text(data: bytes) -> str:
@@ -161,6 +179,7 @@ class SqliteDatabase(ForeignDatabase, MutableMapping[bytes, bytes]):
         try:
             if not self.readonly:
                 self._execute(f"PRAGMA synchronous = {'FULL' if durability == 'commit' else 'NORMAL'}")
+                self._set_journal()
             if exclusive:
                 self._execute("PRAGMA locking_mode = EXCLUSIVE")
                 if not self.readonly:
@@ -181,6 +200,13 @@ class SqliteDatabase(ForeignDatabase, MutableMapping[bytes, bytes]):
                     pass
         create = os.O_CREAT if flag in ("c", "n") else 0
         os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | create | getattr(os, "O_CLOEXEC", 0), mode))
+
+    def _set_journal(self) -> None:
+        """Use a write-ahead log, as dbm.sqlite3 does, and as it does without where there can be none."""
+        try:
+            self._execute("PRAGMA journal_mode = wal")
+        except HutchError:
+            pass
 
     def _find_table(self, table: str | None, *, may_make: bool) -> None:
         """Settle which table it is, and make it where that is asked for."""
@@ -372,6 +398,9 @@ class SqlitedictDatabase(SqliteDatabase):
     kind = "sqlitedict"
     _usual_table = None
     _schema = "(key TEXT PRIMARY KEY, value BLOB)"
+
+    def _set_journal(self) -> None:
+        pass  # whichever the file has: sqlitedict lets its user choose
 
     def _key(self, key: bytes) -> Any:
         try:
