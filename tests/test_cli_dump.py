@@ -289,8 +289,8 @@ def test_a_dump_takes_the_place_of_a_file_whole(world: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [
-        ('{"key": "a", "value": 1}', 0, "1 entries stored"),
-        ('\n  {"key": "a", "value": {"$tuple": []}}\n\n', 0, "1 entries stored"),
+        ('{"key": "a", "value": 1}', 0, "1 entry stored"),
+        ('\n  {"key": "a", "value": {"$tuple": []}}\n\n', 0, "1 entry stored"),
         ("", 0, "0 entries stored"),
         ("nonsense", 2, "line 1 is not one of a dump"),
         ('{"key": "a", "value": 1}\n{"key": "b"}', 2, "line 2 is not one of a dump: it needs"),
@@ -318,7 +318,7 @@ def test_load_says_what_is_wrong_with_a_line(tmp_path: Path, text: str, code: in
 
 def test_load_keeps_what_came_before_an_error_unless_it_is_atomic(tmp_path: Path) -> None:
     text = b'{"key": "a", "value": 1}\nnonsense\n'
-    assert "the 1 entries before it are stored" in command("load", tmp_path / "a", "--create", data=text).err
+    assert "what came before it is stored: 1 entry" in command("load", tmp_path / "a", "--create", data=text).err
     assert command("len", tmp_path / "a").out == "1\n"
     assert "nothing has been stored" in command("load", tmp_path / "b", "--create", "--atomic", data=text).err
     assert command("len", tmp_path / "b").out == "0\n"

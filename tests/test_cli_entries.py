@@ -315,11 +315,16 @@ READERS = [["keys"], ["items"], ["len"], ["stat"], ["check"], ["dump"], ["classe
 @pytest.mark.parametrize("arguments", READERS, ids=lambda each: each[0])
 @pytest.mark.parametrize("name", ["empty", "stdlib", "giant", "foreign", "stock", "big"])
 def test_reading_changes_no_file(world: Path, name: str, arguments: list[str]) -> None:
-    before = {file.name: (file.stat().st_size, file.stat().st_mtime_ns) for file in world.iterdir()}
+    def files() -> dict[str, tuple[int, int]]:
+        # Next to a file of SQLite its readers, too, leave word that they are there.
+        found = [file for file in world.iterdir() if not file.name.endswith(("-shm", "-wal"))]
+        return {file.name: (file.stat().st_size, file.stat().st_mtime_ns) for file in found}
+
+    before = files()
     answer = command(arguments[0], world / name, *arguments[1:])
     expected = 4 if name == "foreign" and arguments[0] in ("stat", "check") else 0
     assert answer.code == expected, answer.err
-    assert {file.name: (file.stat().st_size, file.stat().st_mtime_ns) for file in world.iterdir()} == before
+    assert files() == before
 
 
 OTHERS = [

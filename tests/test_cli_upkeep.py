@@ -59,7 +59,7 @@ def test_stat_counts(own: Path) -> None:
     assert (facts["free_bytes"], facts["gap_count"], facts["largest_gap_bytes"]) == (1024, 1, 1024)
     text = command("stat", "x.dat").out
     assert "5 keys" in text
-    assert "1.0 KiB free (1 gaps, the longest 1.0 KiB)" in text
+    assert "1.0 KiB free (1 gap, the longest 1.0 KiB)" in text
     assert "\x1b" not in text
 
 
@@ -80,13 +80,13 @@ def test_check_finds_and_mends(own: Path) -> None:
     found = command("check", "damaged.dir")
     assert found.code == 3
     assert found.out.startswith("DAMAGED: the value of b'key2' in ")
-    assert found.out.endswith("damaged: 5 entries, 1 problems; `hutch check --fix damaged` mends what can be mended\n")
+    assert found.out.endswith("damaged: 5 entries, 1 problem; `hutch check --fix damaged` mends what can be mended\n")
     facts = json.loads(command("check", "damaged", "--json").out)
     assert not facts["ok"]
     assert facts["problems"][0]["key"] == "key2"
     mended = command("check", "damaged", "--fix")
     assert mended.code == 0
-    assert mended.out.endswith("damaged: 5 entries, 1 problems, all mended\n")
+    assert mended.out.endswith("damaged: 5 entries, 1 problem, all mended\n")
     assert command("check", "damaged").out == "damaged: 4 entries, all as they were stored\n"
 
 
@@ -183,7 +183,7 @@ def test_classes_are_listed_without_being_run(world: Path) -> None:
     assert answer.out.splitlines() == [
         "       1  safe     fractions.Fraction  (fraction)",
         "       1  refused  posix.mkdir  (loud)",
-        "8 pickles name 2 classes and functions; 4 values are no pickles",
+        "8 pickles, 2 classes and functions; 4 other values",
     ]
     assert "fractions" not in command("classes", world / "mixed", "--refused").out
     facts = json.loads(command("classes", world / "stock", "--json").out)

@@ -14,6 +14,7 @@ from hutch.cli.layers import unwrap
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, timeout_option
 from hutch.cli.pickles import is_allowed, names_of, protocol_of
 from hutch.cli.progress import steps
+from hutch.cli.quantities import count_text
 from hutch.errors import CodecError
 
 __all__ = ["command"]
@@ -102,7 +103,8 @@ def command(
             mark = "safe   " if is_allowed(module, qualified) else "refused"
             examples = ", ".join(map(key_format.show, seen.examples)) + (", …" if seen.count > _EXAMPLES else "")
             click.echo(f"{seen.count:>8,}  {mark}  {module}.{qualified}  ({examples})")
-        click.echo(f"{pickles:,} pickles name {len(found):,} classes and functions; {others:,} values are no pickles")
+        named = count_text(len(found), "class or function", "classes and functions")
+        click.echo(f"{count_text(pickles, 'pickle')}, {named}; {count_text(others, 'other value')}")
     damage.settle(ctx)
     if unread:
         ctx.exit(UNREADABLE)

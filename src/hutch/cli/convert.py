@@ -12,7 +12,7 @@ from hutch.cli.database import name_of
 from hutch.cli.exits import UNAVAILABLE, Failure
 from hutch.cli.options import json_option, timeout_option
 from hutch.cli.progress import steps
-from hutch.cli.quantities import size_text
+from hutch.cli.quantities import count_text, size_text
 
 __all__ = ["command"]
 
@@ -100,7 +100,7 @@ def command(
         }
         click.echo(json.dumps(facts))
         return
-    what = f"{done.entry_count:,} entries, {size_text(done.value_bytes)}"
+    what = f"{count_text(done.entry_count, 'entry', 'entries')}, {size_text(done.value_bytes)}"
     click.echo(f"{target}: {what}, from {done.source_kind} to {done.target_kind}, read back and compared")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from hutch.errors import CodecError, CorruptError, HutchWarning, LockTimeout
+from hutch.errors import CodecError, CorruptError, HutchWarning, LockTimeout, WrongCodecError
 
 __all__ = ["DAMAGED", "NEGATIVE", "UNAVAILABLE", "UNREADABLE", "USAGE", "Failure", "closing"]
 
@@ -38,6 +38,8 @@ def _failure_of(problem: BaseException) -> Failure | None:
         return Failure(str(problem), DAMAGED)
     if isinstance(problem, LockTimeout):
         return Failure(f"{problem}. Another process writes or has it for itself; try again, or --timeout", UNAVAILABLE)
+    if isinstance(problem, WrongCodecError):
+        return Failure(f"{problem} (--codec and --key-file say what values are)", UNREADABLE)
     if isinstance(problem, CodecError) or type(problem).__name__ == "UnreadableValueError":
         return Failure(str(problem), UNREADABLE)
     if isinstance(problem, OSError):

@@ -14,6 +14,7 @@ from hutch.cli.exits import DAMAGED, USAGE, Failure
 from hutch.cli.jsonvalues import untagged
 from hutch.cli.options import create_option, name_argument, timeout_option
 from hutch.cli.progress import steps
+from hutch.cli.quantities import count_text
 from hutch.cli.records import VERSION, read_bytes
 from hutch.codecs.base import Codec, joined
 
@@ -51,7 +52,11 @@ class _Lines:
                     continue
                 entry = self._entry(fields)
             except (ValueError, TypeError, RecursionError) as problem:
-                kept = "nothing has been stored" if self._atomic else f"the {self.count:,} entries before it are stored"
+                kept = (
+                    "nothing has been stored"
+                    if self._atomic
+                    else f"what came before it is stored: {count_text(self.count, 'entry', 'entries')}"
+                )
                 raise Failure(
                     f"line {number} is not one of a dump: {problem}; {kept}",
                     USAGE,
@@ -64,7 +69,8 @@ class _Lines:
             self.has_end = True
             if fields.get("entries") != self.count:
                 raise Failure(
-                    f"the dump says {fields.get('entries')} entries, but {self.count} came: it is damaged", DAMAGED
+                    f"the dump says that it has {fields.get('entries')} entries, but {self.count} came: it is damaged",
+                    DAMAGED,
                 )
             return
         if fields["hutch"] != "dump" or fields.get("version") != VERSION:
@@ -122,11 +128,12 @@ def command(name: str, file: str, create: bool, atomic: bool, timeout: float | N
             else:
                 _store(database, lines, counter)
     if lines.has_header and not lines.has_end:
+        came = count_text(lines.count, "entry", "entries")
         raise Failure(
-            f"the dump ends after {lines.count:,} entries without its last line: it was cut off. What it had is stored",
+            f"the dump ends after {came} without its last line: it was cut off. What it had is stored",
             DAMAGED,
         )
-    click.echo(f"{lines.count:,} entries stored")
+    click.echo(f"{count_text(lines.count, 'entry', 'entries')} stored")
 
 
 def _store(database: Any, lines: _Lines, counter: Any) -> None:

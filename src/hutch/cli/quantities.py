@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["size_text"]
+__all__ = ["count_text", "size_text"]
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
@@ -21,3 +21,12 @@ def size_text(size_bytes: float) -> str:
         if size < 1024 or unit == _UNITS[-1]:
             break
     return f"{size:.1f} {unit}" if size < 100 else f"{size:,.0f} {unit}"
+
+
+def count_text(count: int, one: str, many: str = "") -> str:
+    """How many there are of something.
+
+    >>> count_text(1, "entry", "entries"), count_text(5000, "key")
+    ('1 entry', '5,000 keys')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

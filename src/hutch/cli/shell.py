@@ -16,6 +16,7 @@ import click
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import keys_of, open_database
 from hutch.cli.options import create_option, name_argument, timeout_option
+from hutch.cli.quantities import count_text
 
 __all__ = ["Completer", "command"]
 
@@ -143,6 +144,6 @@ def command(name: str, write: bool, create: bool, program: str | None, timeout: 
             return
         console = code.InteractiveConsole(namespace, "<hutch>")
         state = "" if flag == "w" else ", read-only"
-        banner = f"hutch shell: shelf and db are {name} ({len(database):,} keys{state}). Ctrl-D ends it."
+        banner = f"hutch shell: shelf and db are {name} ({count_text(len(database), 'key')}{state}). Ctrl-D ends it."
         with _line_editing(namespace):
             console.interact(banner if sys.stdin.isatty() else "", exitmsg="")

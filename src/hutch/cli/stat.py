@@ -13,7 +13,7 @@ import click
 from hutch.cli.database import engine_of, open_database
 from hutch.cli.options import json_option, name_argument, timeout_option
 from hutch.cli.progress import steps
-from hutch.cli.quantities import size_text
+from hutch.cli.quantities import count_text, size_text
 from hutch.reports import Statistics
 
 __all__ = ["command"]
@@ -108,7 +108,9 @@ def _print(path: str, statistics: Statistics, sizes: _Sizes) -> None:
     from hutch.cli.console import result_console
 
     console = result_console()
-    console.print(f"[bold]{escape(os.path.basename(path))}[/bold]  {statistics.key_count:,} keys", soft_wrap=True)
+    console.print(
+        f"[bold]{escape(os.path.basename(path))}[/bold]  {count_text(statistics.key_count, 'key')}", soft_wrap=True
+    )
     rows = _rows(statistics, sizes)
     _table(console, rows)
     if sizes.histogram:
@@ -120,14 +122,13 @@ def _rows(statistics: Statistics, sizes: _Sizes) -> list[tuple[str, str, str]]:
     count = max(statistics.key_count, 1)
     heap = f"{size_text(statistics.live_bytes)} in use, {size_text(statistics.free_bytes)} free"
     if sizes.gap_count:
-        heap += f" ({sizes.gap_count:,} gaps, the longest {size_text(sizes.largest_gap_bytes)})"
+        heap += f" ({count_text(sizes.gap_count, 'gap')}, the longest {size_text(sizes.largest_gap_bytes)})"
     if statistics.bucket_count:
-        index = (
-            f"{statistics.bucket_count:,} buckets, load {statistics.load:.2f}, {statistics.overflow_count:,} overflow"
-        )
+        buckets = count_text(statistics.bucket_count, "bucket")
+        index = f"{buckets}, load {statistics.load:.2f}, {count_text(statistics.overflow_count, 'overflow page')}"
     else:
         index = "not in use: the directory is read instead"
-    journal = f"{statistics.uncheckpointed_count:,} commits since the last checkpoint"
+    journal = f"{count_text(statistics.uncheckpointed_count, 'commit')} since the last checkpoint"
     values = f"{size_text(sizes.value_bytes / count)} each, the largest {size_text(sizes.largest)}"
     return [
         ("keys", size_text(sizes.key_bytes), f"{size_text(sizes.key_bytes / count)} each"),

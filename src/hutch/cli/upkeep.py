@@ -13,7 +13,7 @@ from hutch.cli.escapes import escaped
 from hutch.cli.exits import DAMAGED, UNAVAILABLE, Failure
 from hutch.cli.options import json_option, name_argument, timeout_option
 from hutch.cli.progress import counted_calls, steps
-from hutch.cli.quantities import size_text
+from hutch.cli.quantities import count_text, size_text
 from hutch.reports import CheckReport
 
 __all__ = ["backup", "check", "reorganize"]
@@ -52,13 +52,13 @@ def _key_of(key: bytes | None) -> str | None:
 
 
 def _verdict(name: str, report: CheckReport) -> str:
-    looked_at = f"{report.entry_count:,} entries"
+    looked_at = count_text(report.entry_count, "entry", "entries")
     if not report.problems:
         return f"{name}: {looked_at}, all as they were stored"
     left = sum(not problem.fixed for problem in report.problems)
     if not left:
-        return f"{name}: {looked_at}, {len(report.problems):,} problems, all mended"
-    return f"{name}: {looked_at}, {left:,} problems; `hutch check --fix {name}` mends what can be mended"
+        return f"{name}: {looked_at}, {count_text(len(report.problems), 'problem')}, all mended"
+    return f"{name}: {looked_at}, {count_text(left, 'problem')}; `hutch check --fix {name}` mends what can be mended"
 
 
 @click.command()
@@ -102,4 +102,4 @@ def backup(name: str, target: str, timeout: float | None) -> None:
                 store.backup(target)
         except FileExistsError as problem:
             raise Failure(f"{problem.filename} exists already: choose another name for the copy", UNAVAILABLE) from None
-        click.echo(f"{target}: {counter.done:,} entries copied")
+        click.echo(f"{target}: {count_text(counter.done, 'entry', 'entries')} copied")

@@ -13,6 +13,7 @@ from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import engine_of, exists, name_of, open_database
 from hutch.cli.exits import UNAVAILABLE, Failure
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, prefix_option, timeout_option
+from hutch.cli.quantities import count_text
 from hutch.cli.values import MISSING, literal, look, one_line
 from hutch.errors import CodecError, CorruptError
 
@@ -127,7 +128,7 @@ def command(
     base = name_of(name)
     with open_database(name, "r", timeout=timeout) as database:
         watcher = Watcher(engine_of(database, "watch"))
-        click.echo(f"Watching {base}, {watcher.key_count:,} keys; Ctrl-C ends it.", err=True)
+        click.echo(f"Watching {base}, {count_text(watcher.key_count, 'key')}; Ctrl-C ends it.", err=True)
         left = count
         while True:
             for sign, key in watcher.poll():
