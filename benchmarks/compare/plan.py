@@ -21,7 +21,7 @@ _LARGE = 1_000_000
 _GROWN_AT_MOST = {"dbm.dumb": 100_000}  # it reads its whole directory at each open
 
 # The rows that hutch is held to (see `reach`) get more repetitions, and longer ones.
-HELD = {
+HELD: dict[str, dict[str, tuple[str, ...]]] = {
     RAW: {
         "load": ("dbm.gnu", "semidbm"),
         "put": ("dbm.gnu", "diskcache"),

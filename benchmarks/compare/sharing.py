@@ -37,7 +37,12 @@ def _together(tasks: Sequence[Task], patience: float) -> list[Result]:
         )
         for task in tasks
     ]
-    watchdog = Timer(patience, lambda: [process.kill() for process in processes])
+
+    def kill() -> None:
+        for process in processes:
+            process.kill()
+
+    watchdog = Timer(patience, kill)
     watchdog.start()
     try:
         for process in processes:

@@ -19,7 +19,8 @@ and every run on another machine gives others: trust the proportions, and measur
 - A peer is used as its users would: its own loop, no common layer. What a statement that has returned survives differs
   from peer to peer and decides most of the writes. It stands in short beside the numbers ("a kill" of the process is
   less than "a power cut"; "nothing yet": it is in a buffer), and is told in full [below](#what-is-compared).
-- The first statement after an open is not timed, but for "open, get one, close", which is about it.
+- Imports are not timed, but for the fresh process; the first statement after an open is not timed, but for "open, get
+  one, close", which is about it.
 - Raw: keys of 16 bytes, values of random bytes. Objects: text of 16 letters to a dict of five entries.
 - "Open" and "durable" cells depend on the disk and the file system more than the others.
 """
