@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dbm.dumb
+import errno
 import gc
 import io
 import os
@@ -37,6 +38,7 @@ from hutch.codecs.base import Pieces
 from hutch.dbm import Database
 from hutch.errors import CorruptEntryError, HutchError
 from hutch.files import FileSystem
+from hutch.heap import apart
 from hutch.viewing import Lent
 
 SMALL_LARGE_BYTES = 4 * 1024  # what counts as large in tests that make many of them
@@ -537,8 +539,67 @@ def test_without_descriptors_large_views_share_a_mapping_or_say_so(tmp_path: Pat
             db[f"{number}"] = noise(9_000, number)
     with Child(work) as child:
         assert child.hear() is True
-        assert child.hear() == 24  # EMFILE
+        assert child.hear() == errno.EMFILE
         assert child.hear() is True
+
+
+def test_no_room_in_the_address_space_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = FileSystem.map_pinned
+    refused: list[Any] = []
+
+    def map_pinned(self: FileSystem, path: str, model: os.stat_result, extent: Any = None) -> memoryview | None:
+        if extent in refused:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), path)
+        return original(self, path, model, extent)
+
+    monkeypatch.setattr(FileSystem, "map_pinned", map_pinned)
+    with hutch.dbm.open(tmp_path / "db") as db:
+        db["small"], db["large"] = b"small", noise(2_000_000)
+        refused.append(None)
+        assert db.view("small") == b"small" and db.view("large") == noise(2_000_000)
+        refused[:] = [(0, 5), (512, 2_000_000)]
+        assert db.view("small") == b"small" and db.view("large") == noise(2_000_000)
+        refused.append(None)
+        for key in ("small", "large"):
+            with pytest.raises(OSError, match="memory") as caught:
+                db.view(key)
+            assert "Let go of other views" in caught.value.__notes__[0]
+
+
+spans = st.tuples(st.integers(0, 60), st.integers(1, 20)).map(lambda span: (span[0], span[0] + span[1]))
+
+
+@given(st.lists(spans, max_size=6), st.lists(spans, max_size=6))
+def test_extents_are_divided(extents: list[tuple[int, int]], barred: list[tuple[int, int]]) -> None:
+    def members(found: list[tuple[int, int]]) -> list[int]:
+        return sorted(block for start, length in found for block in range(start, start + length))
+
+    outside, inside = apart([(start, end - start) for start, end in extents], barred)
+    kept_out = {block for start, end in barred for block in range(start, end)}
+    everything = [block for start, end in extents for block in range(start, end)]
+    assert members(outside) == sorted(block for block in everything if block not in kept_out)
+    assert members(inside) == sorted(block for block in everything if block in kept_out)
+
+
+@pytest.mark.skipif(not locking.HAS_OFD, reason="this system cannot lock extents")
+@settings(max_examples=50, deadline=None)
+@given(st.lists(spans, max_size=8))
+def test_locked_extents_are_found(extents: list[tuple[int, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/db.dat"
+        Path(path).write_bytes(b"")
+        with closing(locking.open_locks(path, writable=True)) as locks:
+            assert locks.presence.try_lock() and locks.writer.try_lock()
+            opened = [locking.open_pin(path, (start, end - start)) for start, end in extents]
+            assert not locks.pin.is_taken_elsewhere()
+            found = {block for start, end in locks.locked_extents() for block in range(start, end)}
+            assert found == {block for start, end in extents for block in range(start, end)}
+            for fd, _ in opened:
+                os.close(fd)
+            fd, _ = locking.open_pin(path)
+            assert not locks.locked_extents() and locks.pin.is_taken_elsewhere()
+            os.close(fd)
+            assert not locks.pin.is_taken_elsewhere()
 
 
 WRITES: list[Callable[[Database, random.Random], object]] = [
@@ -700,7 +761,7 @@ class Views(RuleBasedStateMachine):
         self.stack.close()
 
 
-Views.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Views.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestViews = Views.TestCase
 
 

@@ -8,8 +8,8 @@ and in the children of a fork.
 
 A large value has a mapping of its own, under a lock of its own extent: one file descriptor a view, and nobody is kept
 from using other blocks. Small ones share a mapping of the whole heap under the pin, so that any number of them costs
-one descriptor; while one of them lives, nothing at all is given out again. Where the system cannot lock an extent, or
-has no descriptors left, large ones are treated as small ones are.
+one descriptor; while one of them lives, nothing at all is given out again. Where there are no descriptors left, large
+ones are treated as small ones are. A system that cannot lock an extent gives each a pin.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lent", "Mappings", "lend", "view"]
 
-_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Mappings:
@@ -155,24 +155,40 @@ def _find(store: Store, key: bytes, verify: bool) -> tuple[memoryview, int] | by
 
 def _memory(store: Store, offset: int, size: int) -> memoryview | None:
     """The memory of an extent, in a mapping that has its lock; None where there can be none."""
-    mappings = store.mappings
-    heap = store.heap.file.file
-    end = offset + size
-    if end > heap.size():
+    if offset + size > store.heap.file.file.size():
         return None
-    if size > LARGE_BYTES:
-        window = mappings.windows.get((offset, size))
-        if window is not None:
-            return memoryview(window)[-size:]
-        try:
-            value = store.file_system.map_pinned(heap.path, heap.status(), (offset, size))
-        except OSError as problem:
-            if problem.errno not in _NO_DESCRIPTORS:
-                raise
-        else:
-            if value is not None:
-                mappings.windows[offset, size] = value.obj
-            return value
+    first, second = (_window, _whole) if size > LARGE_BYTES else (_whole, _window)
+    try:
+        return first(store, offset, size)
+    except OSError as problem:
+        if problem.errno not in _NO_RESOURCES:
+            raise
+    try:
+        return second(store, offset, size)
+    except OSError as problem:
+        problem.add_note(
+            "hutch: a view takes a file descriptor and a part of the address space. Let go of other views, or read the "
+            "value as bytes"
+        )
+        raise
+
+
+def _window(store: Store, offset: int, size: int) -> memoryview | None:
+    """A mapping of one value."""
+    windows, heap = store.mappings.windows, store.heap.file.file
+    window = windows.get((offset, size))
+    if window is not None:
+        return memoryview(window)[-size:]
+    memory = store.file_system.map_pinned(heap.path, heap.status(), (offset, size))
+    if memory is not None:
+        windows[offset, size] = memory.obj
+    return memory
+
+
+def _whole(store: Store, offset: int, size: int) -> memoryview | None:
+    """The mapping of the whole heap, or a new one where that is too short by now."""
+    mappings, heap = store.mappings, store.heap.file.file
+    end = offset + size
     whole = mappings.whole()
     memory = None if whole is None else memoryview(whole)
     if memory is None or end > len(memory):
