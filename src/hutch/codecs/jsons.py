@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from hutch.codecs.base import Codec, refuse, show_options
-from hutch.codecs.plain import check_plain, kind_of
+from hutch.codecs.plain import Plain, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from json import JSONDecoder
+    from json import JSONDecoder, JSONEncoder
     from typing import Any
 
     from hutch.codecs.base import Data
 
 __all__ = ["Json"]
-
-_LEAVES = (type(None), bool, int, float, str)
 
 
 class Json(Codec):
@@ -72,8 +70,18 @@ class Json(Codec):
             self._typed: Typed | None = Typed("Json", form, type, enc_hook=default, order=order)
             return
         self._typed = None
-        from json import JSONDecoder
+        from json import JSONDecoder, JSONEncoder
 
+        self._encoders: list[JSONEncoder] = [
+            JSONEncoder(
+                ensure_ascii=is_ascii,
+                allow_nan=allow_nan,
+                indent=indent,
+                sort_keys=sort_keys,
+                separators=(",", ":") if indent is None else None,
+            )
+            for is_ascii in (False, True)
+        ]
         refused = None if allow_nan else _no_constant
         self._decoder: JSONDecoder = JSONDecoder(object_hook=object_hook, parse_constant=refused)
 
@@ -99,33 +107,28 @@ class Json(Codec):
             return data if self.indent is None else self._format(data, indent=self.indent)
         made = [value]  # and what `default` makes of its parts
         text = self._text(value, made, ensure_ascii=False)
-        check_plain(made, leaves=_LEAVES, keys=(str,), bad_key=_bad_key)
+        _PLAIN.check(*made)
         try:
             return text.encode()
         except UnicodeEncodeError:
             return self._text(value, [], ensure_ascii=True).encode()
 
     def _text(self, value: Any, made: list[Any], *, ensure_ascii: bool) -> str:
-        from json import dumps
+        encoder = self._encoders[ensure_ascii]
+        if self.default is None:
+            return encoder.encode(value)
+        from copy import copy
 
-        default = self.default
-        if default is not None:
-            convert = default
+        convert = self.default
 
-            def default(thing: Any) -> Any:
-                other = convert(thing)
-                made.append(other)
-                return other
+        def default(thing: Any) -> Any:
+            other = convert(thing)
+            made.append(other)
+            return other
 
-        return dumps(
-            value,
-            default=default,
-            ensure_ascii=ensure_ascii,
-            allow_nan=self.allow_nan,
-            indent=self.indent,
-            sort_keys=self.sort_keys,
-            separators=(",", ":") if self.indent is None else None,
-        )
+        encoder = copy(encoder)  # others may be at work with this one
+        encoder.default = default  # type: ignore[assignment]
+        return encoder.encode(value)
 
     def decode(self, key: bytes, data: Data) -> Any:
         """The object.
@@ -149,6 +152,9 @@ def _bad_key(key: Any) -> TypeError:
         f"Json keys are text, not {kind_of(key)}: {key!r} would come back as text. "
         f"Write str({key!r}) yourself, or store it with MessagePack or Pickle"
     )
+
+
+_PLAIN = Plain(leaves=(type(None), bool, int, float, str), keys=(str,), bad_key=_bad_key)
 
 
 def _no_constant(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 
 from hutch.codecs.base import Codec, refuse
-from hutch.codecs.plain import check_plain, kind_of
+from hutch.codecs.plain import Plain, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Marshal(Codec):
         """
         data = marshal.dumps(value, marshal.version if self.version is None else self.version)
         if type(value) not in _LEAVES:
-            check_plain((value,), leaves=_LEAVES, keys=_KEYS, bad_key=_bad_part, bad_leaf=_bad_part, sets=True)
+            _PLAIN.check(value)
         return data
 
     def decode(self, key: bytes, data: Data) -> Any:
@@ -79,8 +79,15 @@ class Marshal(Codec):
             raise refuse(self, key, data, problem) from problem
 
 
-_KEYS = (*_LEAVES, tuple, frozenset)
-
-
 def _bad_part(part: Any) -> TypeError:
     return TypeError(f"Marshal would store something else than a {kind_of(part)}: make it plain data, or use Pickle")
+
+
+_PLAIN = Plain(
+    leaves=_LEAVES,
+    keys=(*_LEAVES, tuple, frozenset),
+    bad_key=_bad_part,
+    bad_leaf=_bad_part,
+    sets=True,
+    shares=True,
+)

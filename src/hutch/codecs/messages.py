@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hutch.codecs.base import Codec, refuse
-from hutch.codecs.plain import check_plain, kind_of
+from hutch.codecs.plain import Plain, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,15 @@ class MessagePack(Codec):
         self._typed = None
         self._encode = form.Encoder().encode
         self._decode = form.Decoder().decode
-        self._leaves = (*_LEAVES, form.Ext)
+        from datetime import datetime
+
+        self._plain = Plain(
+            leaves=(*_LEAVES, form.Ext),
+            keys=_KEYS,
+            bad_key=_bad_part,
+            bad_leaf=_bad_part,
+            checks={datetime: _check_moment},
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.type,)
@@ -72,16 +80,7 @@ class MessagePack(Codec):
             data: bytes = self._encode(value)
         except OverflowError as problem:
             raise ValueError("MessagePack has integers of 64 bits: store larger ones with Json or Pickle") from problem
-        from datetime import datetime
-
-        check_plain(
-            (value,),
-            leaves=(*self._leaves, datetime),
-            keys=_KEYS,
-            bad_key=_bad_part,
-            bad_leaf=_bad_part,
-            checks={datetime: _check_moment},
-        )
+        self._plain.check(value)
         return data
 
     def decode(self, key: bytes, data: Data) -> Any:

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from typing import Any
 
-__all__ = ["check_plain", "kind_of"]
+__all__ = ["Plain", "kind_of"]
 
 
 def kind_of(value: Any) -> str:
@@ -16,17 +16,8 @@ def kind_of(value: Any) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def check_plain(
-    values: Iterable[Any],
-    *,
-    leaves: Collection[type],
-    keys: Collection[type],
-    bad_key: Callable[[Any], TypeError],
-    bad_leaf: Callable[[Any], TypeError] | None = None,
-    sets: bool = False,
-    checks: Mapping[type, Callable[[Any], None]] | None = None,
-) -> None:
-    """Look at every part of some values that an encoder has accepted. O(parts).
+class Plain:
+    """What a format gives back as it was.
 
     Args:
         leaves: exact types that come back as they were.
@@ -34,41 +25,68 @@ def check_plain(
         bad_key: makes the error for another key.
         bad_leaf: makes the error for what is neither a leaf nor a dict, list or tuple; None: that is fine.
         sets: sets are containers too.
-        checks: of some leaves, what looks at them one by one.
-
-    Raises:
-        TypeError, ValueError: from these functions.
+        shares: the format knows an object that is in many places, or in itself: each is looked at once.
+        checks: of some leaves, what looks at them one by one, and at such keys.
     """
-    leaves, keys = frozenset(leaves), frozenset(keys)
-    simple = leaves - frozenset(checks or ())
-    pending: list[Iterable[Any]] = [values]
-    seen: set[int] = set()  # containers: one may be in many places, and, where the format allows it, in itself
-    while pending:
-        items = pending.pop()
-        # The types of many small things as one set: most of them need no second look.
-        if simple.issuperset(map(type, items)):
-            continue
-        for item in items:
-            kind = type(item)
-            if kind in simple:
-                continue
-            if kind in leaves:
-                assert checks is not None
-                checks[kind](item)
-            elif id(item) in seen:
-                continue
-            elif isinstance(item, dict):
-                seen.add(id(item))
-                if not keys.issuperset(map(type, item)):
-                    raise bad_key(next(key for key in item if type(key) not in keys))
-                if item:
-                    pending.append(item.values())
-                if checks and not simple.issuperset(map(type, item)):
-                    pending.append(item.keys())
-                elif tuple in keys:
-                    pending.append([key for key in item if type(key) is tuple])
-            elif isinstance(item, (list, tuple)) or (sets and isinstance(item, (set, frozenset))):
-                seen.add(id(item))
-                pending.append(item)
-            elif bad_leaf is not None:
-                raise bad_leaf(item)
+
+    def __init__(
+        self,
+        *,
+        leaves: Collection[type],
+        keys: Collection[type],
+        bad_key: Callable[[Any], TypeError],
+        bad_leaf: Callable[[Any], TypeError] | None = None,
+        sets: bool = False,
+        shares: bool = False,
+        checks: Mapping[type, Callable[[Any], None]] | None = None,
+    ) -> None:
+        self._checks = dict(checks or ())
+        self._leaves = frozenset(leaves) - frozenset(self._checks)
+        self._keys = frozenset(keys)
+        self._quick_keys = self._keys - {tuple} - frozenset(self._checks)
+        self._bad_key = bad_key
+        self._bad_leaf = bad_leaf
+        self._containers = (dict, list, tuple, set, frozenset) if sets else (dict, list, tuple)
+        self._shares = shares
+
+    def check(self, *values: Any) -> None:
+        """Look at every part of some values that the encoder has accepted. O(parts).
+
+        Raises:
+            TypeError, ValueError: from the functions.
+        """
+        leaves, quick_keys, containers, shares = self._leaves, self._quick_keys, self._containers, self._shares
+        pending: list[Iterable[Any]] = [values]
+        pop, push = pending.pop, pending.append
+        seen: set[int] = set()
+        while pending:
+            for item in pop():
+                kind = type(item)
+                if kind in leaves:
+                    continue
+                if isinstance(item, containers):
+                    if shares:
+                        if id(item) in seen:
+                            continue
+                        seen.add(id(item))
+                    if isinstance(item, dict):
+                        if not quick_keys.issuperset(map(type, item)):
+                            push(self._looked_at(item))
+                        push(item.values())
+                    else:
+                        push(item)
+                elif kind in self._checks:
+                    self._checks[kind](item)
+                elif self._bad_leaf is not None:
+                    raise self._bad_leaf(item)
+
+    def _looked_at(self, item: dict[Any, Any]) -> list[Any]:
+        """The keys of a dict that need a second look.
+
+        Raises:
+            TypeError: there is one of another type.
+        """
+        for key in item:
+            if type(key) not in self._keys:
+                raise self._bad_key(key)
+        return [key for key in item if type(key) not in self._quick_keys]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hutch.codecs.base import Codec, refuse
-from hutch.codecs.plain import check_plain, kind_of
+from hutch.codecs.plain import Plain, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,12 +66,15 @@ class Plist(Codec):
         except OverflowError as problem:
             raise ValueError("Plist has integers of 64 bits: store larger ones with Json or Pickle") from problem
         checks: dict[type, Callable[[Any], None]] = {datetime: _check_seconds if is_xml else _check_moment}
-        leaves: tuple[type, ...] = (*_LEAVES, datetime)
+        leaves: tuple[type, ...] = _LEAVES
         if is_xml:
             checks[str] = _check_text
         else:
             leaves = (*leaves, plistlib.UID)
-        check_plain((value,), leaves=leaves, keys=(str,), bad_key=_bad_part, bad_leaf=_bad_part, checks=checks)
+        plain = Plain(
+            leaves=leaves, keys=(str,), bad_key=_bad_part, bad_leaf=_bad_part, checks=checks, shares=not is_xml
+        )
+        plain.check(value)
         return data
 
     def decode(self, key: bytes, data: Data) -> Any:
