@@ -200,6 +200,7 @@ def test_refusals(path: str) -> None:
     with hutch.open(path, "r") as shelf:
         with pytest.raises(ReadOnlyError):
             shelf.recode(Json())
+        assert repr(shelf.codec).startswith("Pickle(")
         assert dict(shelf) == {"a": 1, "b": []}
     with pytest.raises(ValueError, match="closed"):
         shelf.recode(Json())

@@ -165,7 +165,12 @@ def recode(
     work = _Work(shelf, codecs, progress, skips=errors == "skip")
     if tells_apart(codecs):
         shelf._use(Mixed(codecs))
-        work.in_batches()
+        try:
+            work.in_batches()
+        except Exception:
+            if not work.recoded_count:
+                shelf._use(old)  # nothing has begun: it is opened for reading only, say
+            raise
         if not work.skipped:
             shelf._use(new)
     else:

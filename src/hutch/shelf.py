@@ -152,7 +152,7 @@ class Shelf(Writeback, AnyMapping):
         try:
             return loads(data)
         except Exception as problem:
-            self._explain(key, data, problem)
+            self._explain(key, data.view if loads is _unpickled else data, problem)
             raise
 
     def _get_by_codec(self, key: str) -> Any:
