@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hutch
-from command_line import SECRET, Answer, command, make_all
+from command_line import SECRET, Answer, command, make_all, spawn
 from hutch import dbm
 from hutch.cli.app import _COMMANDS
 from hutch.cli.app import hutch as group
@@ -219,6 +219,52 @@ def test_items_goes_on_behind_what_it_cannot_show(world: Path) -> None:
     assert [line.split("\t")[0] for line in damaged.out.splitlines()] == ["key0", "key1", "key3", "key4"]
     assert damaged.err.startswith("Damaged: the value of b'key2'")
     assert command("get", world / "damaged", "key2").code == 3
+
+
+def test_nothing_that_a_stranger_chose_reaches_the_terminal(tmp_path: Path) -> None:
+    pickle = b"\x80\x04\x8c\x07evil\x1b[m\x8c\x05\xed\xb2\x80\r\n\x93."
+    with dbm.open(tmp_path / "x") as database:
+        database["k\x1b[2J"] = pickle
+        database["text"] = b"\x1b[31m"
+    for arguments in (["items"], ["get", "text"], ["get", r"k\x1b[2J"], ["classes"], ["inspect", r"k\x1b[2J"]):
+        answer = command(arguments[0], tmp_path / "x", *arguments[1:])
+        assert "\x1b" not in answer.out + answer.err
+        assert "\r" not in answer.out + answer.err
+    assert r"evil\x1b[m.\xed\xb2\x80\r\n" in command("classes", tmp_path / "x").out
+
+
+def test_output_in_a_poor_encoding(world: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    answer = spawn("keys", world / "stock", env=environment)
+    assert (answer.code, answer.err) == (0, "")
+    assert spawn("dump", world / "stock", env=environment).code == 0
+    told = spawn("get", world / "stock", "naïve", env=environment)
+    assert told.code == 1
+    assert "Traceback" not in told.err
+    stat = spawn("stat", world / "stock", env=environment)
+    assert (stat.code, stat.out.isascii()) == (0, True)
+
+
+def test_a_value_that_no_memory_holds(tmp_path: Path) -> None:
+    size = 1 << 42
+    (tmp_path / "x.dir").write_text(f"'k', (0, {size})\n")
+    with open(tmp_path / "x.dat", "wb") as heap:
+        try:
+            heap.truncate(size)
+        except OSError:
+            heap.truncate(4096)  # this file system has no files of that size
+    for arguments in (["get", "k"], ["check"], ["items"], ["dump"], ["stat"], ["keys"]):
+        answer = command(arguments[0], tmp_path / "x", *arguments[1:])
+        assert answer.code in ((0,) if arguments[0] in ("stat", "keys") else (3, 4)), answer
+
+
+def test_what_was_repaired_is_a_warning(own: Path) -> None:
+    os.rename("stdlib.dir", "stdlib.bak")  # what dbm.dumb leaves when it dies while it writes
+    answer = command("keys", "stdlib")
+    assert answer.code == 0
+    assert answer.out == "apples\npears\n"
+    assert answer.err.startswith("Warning: ")
+    assert "stdlib.bak" in answer.err
 
 
 # Writing.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 __all__ = ["main"]
 
@@ -23,6 +24,9 @@ def main() -> int:
     try:
         from hutch.cli.app import hutch
 
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # whatever a key or a path may contain
         hutch(prog_name="hutch")
     except KeyboardInterrupt:  # before there was a command to interrupt
         return EXIT_INTERRUPTED

@@ -9,6 +9,7 @@ import click
 
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import Damage, entries, open_database
+from hutch.cli.escapes import escaped_text
 from hutch.cli.exits import UNREADABLE
 from hutch.cli.layers import unwrap
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, timeout_option
@@ -102,7 +103,7 @@ def command(
         for (module, qualified), seen in rows:
             mark = "safe   " if is_allowed(module, qualified) else "refused"
             examples = ", ".join(map(key_format.show, seen.examples)) + (", …" if seen.count > _EXAMPLES else "")
-            click.echo(f"{seen.count:>8,}  {mark}  {module}.{qualified}  ({examples})")
+            click.echo(f"{seen.count:>8,}  {mark}  {escaped_text(f'{module}.{qualified}')}  ({examples})")
         named = count_text(len(found), "class or function", "classes and functions")
         click.echo(f"{count_text(pickles, 'pickle')}, {named}; {count_text(others, 'other value')}")
     damage.settle(ctx)

@@ -10,7 +10,7 @@ import click
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import name_of
 from hutch.cli.exits import UNAVAILABLE, Failure
-from hutch.cli.options import json_option, timeout_option
+from hutch.cli.options import NameType, json_option, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text, size_text
 
@@ -30,7 +30,7 @@ _LABELS = {"copy": "copying", "verify": "verifying"}
 
 
 @click.command()
-@click.argument("source", metavar="SRC")
+@click.argument("source", type=NameType(), metavar="SRC")
 @click.argument("target", metavar="DST")
 @click.option("--to", metavar="FORM", help="The form of DST. Default: what its suffix says, else hutch's own.")
 @click.option("--from", "kind", metavar="FORM", help="The form of SRC. Default: what it looks like.")

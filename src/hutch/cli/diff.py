@@ -10,7 +10,7 @@ import click
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import Damage, entries, keys_of, open_database
 from hutch.cli.exits import NEGATIVE
-from hutch.cli.options import KeyFormat, json_option, key_format_option, timeout_option
+from hutch.cli.options import KeyFormat, NameType, json_option, key_format_option, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.values import MISSING, literal, look, one_line
 from hutch.errors import CodecError, CorruptError
@@ -21,8 +21,8 @@ _SHOWN_CHARACTERS = 80
 
 
 @click.command()
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", type=NameType(), metavar="A")
+@click.argument("second", type=NameType(), metavar="B")
 @click.option("--objects", is_flag=True, help="Values are equal if the objects are, whatever their bytes.")
 @click.option("--brief", "-q", is_flag=True, help="Print nothing; the exit code says it.")
 @json_option

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["escaped", "unescaped"]
+__all__ = ["escaped", "escaped_text", "unescaped"]
 
 _NAMED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LETTERS = {"\\": b"\\", "n": b"\n", "r": b"\r", "t": b"\t"}
@@ -27,6 +27,11 @@ def escaped(data: bytes) -> str:
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(_escaped_character(character) for character in text)
+
+
+def escaped_text(text: str) -> str:
+    """The same for text that a stranger may have chosen: the name of a class, say."""
+    return escaped(text.encode("utf-8", "surrogatepass"))
 
 
 def _escaped_character(character: str) -> str:

@@ -42,6 +42,8 @@ def _failure_of(problem: BaseException) -> Failure | None:
         return Failure(f"{problem} (--codec and --key-file say what values are)", UNREADABLE)
     if isinstance(problem, CodecError) or type(problem).__name__ == "UnreadableValueError":
         return Failure(str(problem), UNREADABLE)
+    if isinstance(problem, MemoryError):
+        return Failure(f"a value is too large for the memory that there is {problem}".rstrip(), UNAVAILABLE)
     if isinstance(problem, OSError):
         return Failure(_spelled_out(problem), UNAVAILABLE)
     return None

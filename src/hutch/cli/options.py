@@ -19,6 +19,7 @@ else:
 
 __all__ = [
     "KeyFormat",
+    "NameType",
     "create_option",
     "json_option",
     "key_argument",
@@ -37,7 +38,7 @@ _COMPLETED_KEYS = 200
 _SEARCHED_KEYS = 50_000
 
 
-class _NameType(TextType):
+class NameType(TextType):
     """The name of a database; completed to those of the files that are there."""
 
     name = "database"
@@ -119,7 +120,7 @@ def _key_format(ctx: click.Context, param: click.Parameter, value: str) -> KeyFo
 
 def name_argument(command: Command) -> Command:
     """NAME of a database."""
-    return click.argument("name", type=_NameType(), metavar="NAME")(command)
+    return click.argument("name", type=NameType(), metavar="NAME")(command)
 
 
 def key_argument(command: Command) -> Command:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hutch.cli.coding import Coding
+from hutch.cli.escapes import escaped_text
 from hutch.cli.layers import is_with_buffers, unwrap
 from hutch.errors import CodecError
 
@@ -92,7 +93,7 @@ def _look_at_pickle(key: bytes, data: bytes, coding: Coding, size: int, layers: 
         return Seen(size, "pickle", layers, safe_object(key, data), protocol=protocol)
     except CodecError as problem:
         try:
-            names = tuple(f"{module}.{name}" for module, name in names_of(data))
+            names = tuple(escaped_text(f"{module}.{name}") for module, name in names_of(data))
         except CodecError:
             names = ()  # it is damaged, and `problem` says where
         reason = "--unpickle makes it an object" if names else str(problem)
