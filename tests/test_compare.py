@@ -150,6 +150,14 @@ def test_the_peers_of_a_workload_take_turns() -> None:
     assert {cell.weight for cell in order(group, entrants, 1)} == {3.0}  # only what hutch is held to
 
 
+def test_every_size_can_be_had() -> None:
+    usual, everything = ({group.name: group for group in plan.groups(everything=all_)} for all_ in (False, True))
+    assert set(everything) - set(usual) == {"raw-4096-1000000"}
+    for level in (RAW, OBJECTS):
+        wanted = {name for name, workload in CATALOG.items() if level in workload.levels} - {"huge_value"}
+        assert wanted == set(everything[f"{level}-100-1000000"].workloads) == set(usual[f"{level}-100-1000"].workloads)
+
+
 def test_a_large_group_has_hutch_first() -> None:
     group = next(group for group in plan.groups() if group.name == "raw-100-1000000")
     cells = order(group, [entrant("plyvel"), entrant("hutch")], 0)

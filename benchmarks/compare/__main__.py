@@ -2,7 +2,7 @@
 
 Everything, with docs/benchmarks.md and its charts rewritten, in the time that is given:
 
-    python -m benchmarks.compare --minutes 20 --python python3.13 --docs docs
+    python -m benchmarks.compare --minutes 25 --python python3.13 --docs docs
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--minutes", type=float, default=20.0, help="about how long the run may take (%(default)s)")
+    add("--minutes", type=float, default=25.0, help="about how long the run may take (%(default)s)")
     add("--sizes", type=_numbers, default=list(plan.SIZES), help="numbers of entries (1000,100000,1000000)")
     add("--values", type=_numbers, default=list(plan.VALUES), help="bytes of raw values (100,4096)")
     add("--levels", type=_words, default=[RAW, OBJECTS], help="raw,objects")
@@ -56,9 +56,10 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="EXECUTABLE",
         help="another interpreter, for peers that this one lacks",
     )
+    add("--all", action="store_true", help="also what takes hours: a million large values, changes of large databases")
     add("--turns", type=int, default=5, help="repetitions at most (%(default)s)")
     add("--longest", type=float, default=2.0, help="seconds of a measured loop at most (%(default)s)")
-    add("--patience", type=float, default=30.0, help="seconds that a cell may take at most (%(default)s)")
+    add("--patience", type=float, default=25.0, help="seconds that a cell may take at most (%(default)s)")
     add("--folder", help="where the databases are made (the temporary folder)")
     add("--json", metavar="FILE", help="keep every number")
     add("--docs", metavar="FOLDER", type=Path, help="rewrite benchmarks.md and charts/ there, and keep the numbers")
@@ -80,7 +81,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         The report, ready for JSON.
     """
     begin = monotonic()
-    groups = plan.groups(chosen.sizes, chosen.values, chosen.levels, chosen.growth, chosen.workloads)
+    groups = plan.groups(chosen.sizes, chosen.values, chosen.levels, chosen.growth, chosen.workloads, chosen.all)
     with TemporaryDirectory(prefix="hutch-compare-", dir=chosen.folder) as folder:
         host = machine.describe(folder)
         entrants, missing = find(folder, chosen.python, chosen.peers)
@@ -111,6 +112,7 @@ def _command(chosen: argparse.Namespace, names: dict[str, str]) -> str:
         default = {"sizes": plan.SIZES, "values": plan.VALUES, "growth": plan.GROWTH_SIZES}[name]
         if tuple(getattr(chosen, name)) != default:
             words += [f"--{name}", ",".join(map(str, getattr(chosen, name)))]
+    words += ["--all"] if chosen.all else []
     for python in chosen.python:
         words += ["--python", names.get(python, os.path.basename(python))]
     return shlex.join(words)

@@ -38,22 +38,24 @@ HELD: dict[str, dict[str, tuple[str, ...]]] = {
 
 # The groups in the order in which they run, the most telling first, and their shares of the time.
 _WEIGHTS = {
-    "raw-100-100000": 12.0,
+    "raw-100-100000": 16.0,
     "objects-100-100000": 6.0,
-    "raw-100-1000": 2.5,
-    "raw-100-1000000": 8.0,
+    "raw-100-1000": 3.0,
+    "raw-100-1000000": 9.0,
     "growth-1000": 0.3,
     "growth-10000": 0.3,
     "growth-100000": 0.5,
     "growth-1000000": 2.0,
     "growth-3000000": 3.5,
-    "raw-4096-100000": 3.5,
-    "objects-100-1000": 2.0,
-    "raw-4096-1000": 1.5,
+    "raw-4096-100000": 7.0,
+    "objects-100-1000": 3.0,
+    "raw-4096-1000": 2.5,
     "huge": 2.5,
-    "objects-100-1000000": 6.0,
+    "objects-100-1000000": 8.0,
 }
 _OTHER_WEIGHT = 3.0
+# What other sizes of values would say once more.
+_VALUES_ALIKE = ("open_get_close", "fresh_process", "memory", "beside_writer", "two_writers")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def groups(
     levels: Sequence[str] = (RAW, OBJECTS),
     growth: Sequence[int] = GROWTH_SIZES,
     workloads: Sequence[str] = (),
+    everything: bool = False,
 ) -> list[Group]:
     """What is to be measured, the most important first.
 
@@ -110,21 +113,23 @@ def groups(
         levels: `RAW`, `OBJECTS` or both.
         growth: sizes for the chart of growth; none: no such chart.
         workloads: only these; all, if it is empty.
+        everything: also what takes hours and tens of gigabytes: a million large values, changes of large databases.
     """
     kinds = [(RAW, value_bytes) for value_bytes in values if RAW in levels]
     kinds += [(OBJECTS, _OBJECT_BYTES)] if OBJECTS in levels else []
     found: list[Group] = []
     for level, value_bytes in kinds:
         for entries in sizes:
-            if entries * value_bytes > _MOST_BYTES:
+            if entries * value_bytes > _MOST_BYTES and not everything:
                 continue
             chosen = tuple(
                 name
                 for name, workload in CATALOG.items()
                 if level in workload.levels
                 and (not workloads or name in workloads or name == "load")
-                and entries <= workload.largest
                 and name != "huge_value"
+                and (everything or entries <= workload.largest)
+                and (everything or value_bytes == VALUES[0] or name not in _VALUES_ALIKE)
             )
             found.append(Group(f"{level}-{value_bytes}-{entries}", level, value_bytes, entries, chosen, 0.0))
     if RAW in levels and (not workloads or "huge_value" in workloads):
