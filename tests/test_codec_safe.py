@@ -315,7 +315,6 @@ def test_whatever_is_made_of_allowed_types_comes_back(value: Any, protocol: int)
 
 
 def codecs_that_refuse() -> list[SafePickle]:
-    pytest.importorskip("numpy")
     return [SafePickle(attacks.CLASSES), SafePickle(attacks.CLASSES, numpy=True)]
 
 
@@ -460,6 +459,31 @@ def test_a_subclass_of_what_is_allowed_is_not() -> None:
 def test_what_would_undo_everything_cannot_be_allowed(bad: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         SafePickle([bad])
+
+
+def test_a_class_that_is_gone_is_one_of_our_errors() -> None:
+    codec = SafePickle(["no_such_module:Gone", "fractions:Gone"])
+    for module, name in (("no_such_module", "Gone"), ("fractions", "Gone")):
+        for how, data in attacks.calls_of(module, name, ()):
+            if how.startswith(("only named, and", "behind")):
+                continue
+            with pytest.raises(CodecError, match=r"Gone|no_such_module"):
+                codec.decode(KEY, data)
+
+
+def test_what_is_shared_a_thousand_times_is_read() -> None:
+    big = list(range(2000))
+    shared = [Row(number, big) for number in range(1000)]  # type: ignore[arg-type]
+    for value in (shared, collections.deque(shared), Stack(shared), dict(enumerate(shared))):
+        assert ALLOWING.decode(KEY, ALLOWING.encode(KEY, value)) == value
+
+
+def test_a_member_of_an_enum_is_no_way_to_another_enum() -> None:
+    codec = SafePickle([enum.Enum, Colour])
+    for where in (("enum", "Enum"), (__name__, "Colour"), ("uuid", "SafeUUID")):
+        data = b"\x80\x04" + attacks.global_(*where) + attacks.text("X") + attacks.text("a b") + b"\x86R."
+        with pytest.raises(ForbiddenGlobalError):
+            codec.decode(KEY, data)
 
 
 # Limits.

@@ -129,7 +129,7 @@ class UserEntry(Entry):
 
     def _rule(self, walk: Walk, items: list[Any]) -> bool:
         if self._known is None:
-            self._known = rule_for(self.thing) if isinstance(self.thing, type) else _anything
+            self._known = rule_for(self.thing)
         return self._known(walk, items)
 
     @property
@@ -177,6 +177,7 @@ def is_bytes(item: Any) -> bool:
 
 def _elements(walk: Walk, items: list[Any]) -> bool:
     """Nothing, or one container that the pickle spells out: its elements are no more than its bytes."""
+    walk.hash(items)
     return not items or (len(items) == 1 and _is_literal(items[0]))
 
 
@@ -224,6 +225,11 @@ def _fraction(walk: Walk, items: list[Any]) -> bool:
 
 def _decimal(walk: Walk, items: list[Any]) -> bool:
     return len(items) == 1 and walk.text(items[0]) is not None
+
+
+def _one(walk: Walk, items: list[Any]) -> bool:
+    """The value of a member of an enum: with more, a call may make another enum."""
+    return len(items) == 1
 
 
 def _address(walk: Walk, items: list[Any]) -> bool:
@@ -308,7 +314,7 @@ def _entries() -> dict[Global, Entry]:
     add("decimal", "Decimal", _decimal)
     add("fractions", "Fraction", _fraction)
     add("uuid", "UUID", _nothing, builds=_anything, newobj=True)
-    add("uuid", "SafeUUID", _anything)
+    add("uuid", "SafeUUID", _one)
     add("collections", "OrderedDict", _elements, builds=_anything)
     add("collections", "Counter", _elements, builds=_anything)
     add("collections", "deque", _deque)
@@ -336,8 +342,12 @@ _BASE_RULES: dict[type, Rule] = {
 }
 
 
-def rule_for(cls: type) -> Rule:
-    """The rule for a class that a user allows: that of the type which makes its objects, if it is one of ours."""
+def rule_for(cls: Any) -> Rule:
+    """The rule for what a user allows: that of the type which makes its objects, if it is one of ours."""
+    if not isinstance(cls, type):
+        return _anything
+    if isinstance(cls, EnumType):
+        return _one
     for base in cls.__mro__:
         if base in _BASE_RULES:
             return _BASE_RULES[base]

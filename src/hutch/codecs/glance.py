@@ -116,6 +116,7 @@ def is_simple(data: bytes) -> bool:
 
 
 _LEAVES = frozenset((int, str, float, bool, bytes, bytearray, complex, type(None), type, range))
+_CODE = (type, type(gc), type(_sized), type(len))  # classes, modules, functions: what these hold is no data
 _CONTAINERS = frozenset((list, tuple, set, frozenset))
 
 
@@ -158,5 +159,5 @@ def _parts(value: Any) -> Any:
     elif kind in _LEAVES:
         return ()
     else:
-        held = gc.get_referents(value)
+        held = [part for part in gc.get_referents(value) if not isinstance(part, _CODE)]
     return () if _LEAVES.issuperset(map(type, held)) else held

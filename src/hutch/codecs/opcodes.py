@@ -148,7 +148,6 @@ class Walk:
             self.judge.called(self, function, arguments, result, opcode)
         if type(arguments) is Made:
             result.arguments = arguments.items
-            self.hash((arguments,))
             result.work += arguments.work
             result.depth += arguments.depth - 1
         return result
@@ -403,7 +402,7 @@ class Walk:
         self.hold(target, items)
 
     def _add(self, target: Any, items: list[Any], hashed: bool) -> None:
-        if hashed or target.kind == RESULT:
+        if hashed:
             self.hash(items)
         self.hold(target, items)
 

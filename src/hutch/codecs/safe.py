@@ -6,8 +6,8 @@ What is promised of bytes that anybody may have written:
 - A pickle that names anything else, anywhere, is refused before its first call. So is one that calls something
   allowed in a way that data never does (a `bytearray` of a size, a `set` of a `range`), that sets attributes of a
   class or of a member of an enum, or that leaves open what it names.
-- It takes no more memory than a fixed multiple of its bytes (the worst is an empty set: 216 for one), nests no deeper
-  than `max_depth`, and hashing what it holds takes no more than a fixed multiple of its bytes either.
+- It takes no more memory than a fixed multiple of its bytes (some 250; the worst is an empty set, a byte of pickle and
+  216 of memory), nests no deeper than `max_depth`, and the time to hash its keys is such a multiple too.
 - What comes out is an object or an error of the `CodecError` family (or a `MemoryError`), never a crash.
 
 What is not promised: that values make sense (a state may be set that ``__init__`` would not have accepted), that
@@ -190,6 +190,10 @@ class SafePickle(Codec):
                 raise CodecError(f"has {size - walk.end} bytes behind its end")
         except CodecError as problem:
             raise self._about(key, data, problem) from None
+        except MemoryError:
+            raise
+        except Exception as problem:  # a module that was allowed by name cannot be imported, or has no such class
+            raise refuse(self, key, data, problem) from problem
         return None
 
     def _too_deep(self, key: bytes) -> LimitError:
