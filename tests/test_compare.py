@@ -25,7 +25,7 @@ from benchmarks.compare.data import LARGER, SMALLER, Data  # noqa: E402
 from benchmarks.compare.entrants import Entrant, Interpreter  # noqa: E402
 from benchmarks.compare.pace import Pace, Planned  # noqa: E402
 from benchmarks.compare.peers import BY_LEVEL  # noqa: E402
-from benchmarks.compare.reach import OBJECT_GROUP, RAW_GROUP, judge  # noqa: E402
+from benchmarks.compare.reach import OBJECT_GROUP, RAW_GROUP, TARGETS, judge  # noqa: E402
 from benchmarks.compare.runner import execute, merged, order  # noqa: E402
 from benchmarks.compare.task import OBJECTS, RAW, Task  # noqa: E402
 
@@ -398,3 +398,13 @@ def test_a_page_is_made_again_from_its_numbers(finished: tuple[str, dict[str, An
     command = [sys.executable, "-m", "benchmarks.compare", "--from", str(docs / "charts" / "benchmarks.json")]
     subprocess.run([*command, "--docs", str(tmp_path)], cwd=ROOT, check=True, capture_output=True, timeout=60)
     assert (tmp_path / "benchmarks.md").read_bytes() == (docs / "benchmarks.md").read_bytes()
+
+
+def test_the_rows_alone_need_few_cells() -> None:
+    entrants = [entrant(name) for name in ("hutch", *plan.held_peers())]
+    for group in plan.reach_groups():
+        held = [cell for cell in order(group, entrants, 1) if cell.workload != "load"]
+        assert held
+        assert all(cell.weight > 1 for cell in held)
+    wanted = {(group.name, name) for group in plan.reach_groups() for name in group.workloads}
+    assert wanted >= {(target.group, target.workload) for target in TARGETS}

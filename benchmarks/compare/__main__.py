@@ -57,6 +57,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="another interpreter, for peers that this one lacks",
     )
     add("--all", action="store_true", help="also what takes hours: a million large values, changes of large databases")
+    add("--reach", action="store_true", help="only what the table of speeds to reach needs: five minutes do")
     add("--turns", type=int, default=5, help="repetitions at most (%(default)s)")
     add("--longest", type=float, default=2.0, help="seconds of a measured loop at most (%(default)s)")
     add("--patience", type=float, default=25.0, help="seconds that a cell may take at most (%(default)s)")
@@ -71,7 +72,10 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="measure nothing: take the numbers from a file of --json",
     )
     add("--quiet", action="store_true", help="say nothing about the progress")
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    if chosen.reach:
+        chosen.peers = ["hutch", *plan.held_peers()]
+    return chosen
 
 
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         The report, ready for JSON.
     """
     begin = monotonic()
-    groups = plan.groups(chosen.sizes, chosen.values, chosen.levels, chosen.growth, chosen.workloads, chosen.all)
+    groups = plan.reach_groups() if chosen.reach else _groups(chosen)
     with TemporaryDirectory(prefix="hutch-compare-", dir=chosen.folder) as folder:
         host = machine.describe(folder)
         entrants, missing = find(folder, chosen.python, chosen.peers)
@@ -105,6 +109,10 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _groups(chosen: argparse.Namespace) -> list[plan.Group]:
+    return plan.groups(chosen.sizes, chosen.values, chosen.levels, chosen.growth, chosen.workloads, chosen.all)
+
+
 def _command(chosen: argparse.Namespace, names: dict[str, str]) -> str:
     """The command that makes the page again; interpreters by name, not by the place that they have here."""
     words = ["python", "-m", "benchmarks.compare", "--minutes", f"{chosen.minutes:g}", "--docs", "docs"]
@@ -112,7 +120,7 @@ def _command(chosen: argparse.Namespace, names: dict[str, str]) -> str:
         default = {"sizes": plan.SIZES, "values": plan.VALUES, "growth": plan.GROWTH_SIZES}[name]
         if tuple(getattr(chosen, name)) != default:
             words += [f"--{name}", ",".join(map(str, getattr(chosen, name)))]
-    words += ["--all"] if chosen.all else []
+    words += [f"--{name}" for name in ("all", "reach") if getattr(chosen, name)]
     for python in chosen.python:
         words += ["--python", names.get(python, os.path.basename(python))]
     return shlex.join(words)

@@ -58,6 +58,11 @@ _OTHER_WEIGHT = 3.0
 _VALUES_ALIKE = ("open_get_close", "fresh_process", "memory", "beside_writer", "two_writers")
 
 
+def held_peers() -> list[str]:
+    """Those that the rows name."""
+    return sorted({peer for workloads in HELD.values() for peers in workloads.values() for peer in peers})
+
+
 @dataclass(frozen=True)
 class Group:
     """Cells that share their databases.
@@ -140,3 +145,18 @@ def groups(
     weighed = [replace(group, weight=_WEIGHTS.get(group.name, _OTHER_WEIGHT)) for group in found]
     ranks = {name: rank for rank, name in enumerate(_WEIGHTS)}
     return sorted(weighed, key=lambda group: ranks.get(group.name, len(ranks)))
+
+
+def reach_groups() -> list[Group]:
+    """Only what the rows need that hutch is held to."""
+    opening = ("load", "open_get_close")
+    return [
+        Group("raw-100-100000", RAW, VALUES[0], _HELD_ENTRIES, ("load", *_without_load(RAW)), 6.0),
+        Group("objects-100-100000", OBJECTS, _OBJECT_BYTES, _HELD_ENTRIES, ("load", *_without_load(OBJECTS)), 2.0),
+        Group("raw-100-1000", RAW, VALUES[0], SIZES[0], opening, 0.2, ("hutch",)),
+        Group("raw-100-1000000", RAW, VALUES[0], _LARGE, opening, 1.0, ("hutch",)),
+    ]
+
+
+def _without_load(level: str) -> list[str]:
+    return [name for name in HELD[level] if name != "load"]
