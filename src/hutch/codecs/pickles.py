@@ -50,7 +50,8 @@ class Pickle(Codec):
         buffers: store the memory of NumPy arrays and whatever else offers protocol-5 buffers behind the pickle,
             aligned to 64 bytes, without a copy (see `hutch.codecs.buffers`). They come back read-only: where the
             shelf has the value mapped, as views of the file, else as views of the bytes that were read. A value that
-            has none is stored as a plain pickle.
+            has none is stored as a plain pickle; so are the parts of one for which NumPy offers no buffers: objects,
+            datetimes, and arrays of a subclass (``np.asarray`` makes plain ones).
 
     Raises:
         ValueError: there is no such protocol, or it has no buffers.
