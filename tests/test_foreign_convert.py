@@ -335,11 +335,7 @@ def test_tables_are_chosen(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "one") as connection:
         assert connection.execute("SELECT * FROM mine").fetchall() == [("a", b"1")]
     connection.close()
-    with (
-        open_foreign(tmp_path / "one", "w", kind="sqlitedict", table="other")
-        if False
-        else open_foreign(tmp_path / "one", "c", kind="sqlitedict", table="other") as other
-    ):
+    with open_foreign(tmp_path / "one", "c", kind="sqlitedict", table="other") as other:
         other["b"] = b"2"  # type: ignore[index]
     with pytest.raises(UnsupportedFileError, match="several tables"):
         convert(tmp_path / "one", tmp_path / "back")
