@@ -222,7 +222,7 @@ def _wanted(data: Data, missing: str) -> str:
     start = missing + "."
     try:
         names = sorted({f"{module}.{name}" for module, name in globals_of(data) if f"{module}.".startswith(start)})
-    except (CodecError, LookupError):
+    except CodecError:
         return ""
     return f"it was looking for {', '.join(names)}; " if names else ""
 
