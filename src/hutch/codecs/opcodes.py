@@ -13,7 +13,7 @@ from hutch.errors import CodecError, LimitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, Protocol, TypeAlias
 
     from hutch.codecs.base import Data
@@ -67,8 +67,8 @@ class _Underflow(Exception):
 
 
 # Opcodes that push an atom and whose argument has a fixed size; and those that begin with a size.
-_NUMBERS = {0x4B: (1, False), 0x4D: (2, False), 0x4A: (4, True)}  # BININT1, BININT2, BININT
-_TEXTS = {0x8C: 1, 0x58: 4, 0x8D: 8, 0x55: 1, 0x54: 4}  # *UNICODE, SHORT_BINSTRING, BINSTRING
+_NUMBERS = {0x4D: (2, False), 0x4A: (4, True)}  # BININT2, BININT
+_TEXTS = {0x58: 4, 0x8D: 8, 0x55: 1, 0x54: 4}  # BINUNICODE, BINUNICODE8, SHORT_BINSTRING, BINSTRING
 _BLOBS = {0x43: 1, 0x42: 4, 0x8E: 8}  # *BYTES
 _CONSTANTS = {0x4E: None, 0x88: True, 0x89: False}
 
@@ -110,18 +110,21 @@ class Walk:
                 return None
         return item if type(item) is str else None
 
-    def hold(self, holder: Made, items: Iterable[Any]) -> None:
+    def hold(self, holder: Made, items: Sequence[Any]) -> None:
         """Put items into a container that is on the stack."""
+        work = holder.work + len(items)
+        depth = holder.depth
         for item in items:
-            holder.work += 1
             if type(item) is Made:
-                holder.work += item.work
-                if item.depth >= holder.depth:
-                    holder.depth = item.depth + 1
+                work += item.work
+                if item.depth >= depth:
+                    depth = item.depth + 1
                 if item.kind == GLOBAL and self.judge is not None:
                     self.judge.stored(self, item.items)
-        if holder.depth > self.max_depth:
-            raise LimitError(f"it nests deeper than max_depth ({self.max_depth}) allows")
+        holder.work = work
+        holder.depth = depth
+        if depth > self.max_depth:
+            raise LimitError(f"nests deeper than max_depth ({self.max_depth}) allows")
 
     def hash(self, items: Iterable[Any]) -> None:
         """Take the work of hashing keys off the budget."""
@@ -129,7 +132,7 @@ class Walk:
             if type(item) is Made:
                 self.work_left -= item.work
         if self.work_left < 0:
-            raise LimitError("its keys share so many parts with one another that hashing them would not end")
+            raise LimitError("has keys that share so many parts with one another that hashing them would not end")
 
     def name(self, module: str | None, name: str | None) -> Made:
         """Push a global."""
@@ -176,6 +179,7 @@ class Walk:
         fence = 0  # nothing below the last mark can be reached
         memo: dict[int, Any] = {}
         push = stack.append
+        hold = self.hold
         at = 0
         frame_end = 0
 
@@ -209,30 +213,48 @@ class Walk:
         while True:
             op = data[at]
             at += 1
-            if op in _TEXTS:
+            # The commonest first: this is a chain, and most of what a walk costs.
+            if op == 0x8C:  # SHORT_BINUNICODE
+                begin = at + 1
+                at = begin + data[at]
+                push((begin, at))
+            elif op == 0x94:  # MEMOIZE
+                if len(stack) <= fence:
+                    raise _Underflow
+                memo[len(memo)] = stack[-1]
+            elif op == 0x68:  # BINGET
+                push(memo[data[at]])
+                at += 1
+            elif op == 0x4B:  # BININT1
+                push(data[at])
+                at += 1
+            elif 0x85 <= op <= 0x87:  # TUPLE1, TUPLE2, TUPLE3
+                start = len(stack) + 0x84 - op
+                if start < fence:
+                    raise _Underflow
+                made = Made(TUPLE, stack[start:])
+                hold(made, made.items)
+                stack[start:] = (made,)
+            elif op == 0x52:  # REDUCE
+                function, arguments = pop(2)
+                push(self.call(function, arguments, "REDUCE"))
+            elif op == 0x81:  # NEWOBJ
+                function, arguments = pop(2)
+                push(self.call(function, arguments, "NEWOBJ"))
+            elif op == 0x28:  # MARK
+                fence = len(stack)
+                marks.append(fence)
+            elif op in _TEXTS:
                 width = _TEXTS[op]
                 begin = at + width
                 at = begin + int.from_bytes(data[at:begin], "little")
                 push((begin, at))
-            elif op == 0x94:  # MEMOIZE
-                memo[len(memo)] = top()
-            elif op == 0x68:  # BINGET
-                push(memo[data[at]])
-                at += 1
             elif op in _NUMBERS:
                 width, signed = _NUMBERS[op]
                 push(int.from_bytes(data[at : at + width], "little", signed=signed))
                 at += width
             elif op in _CONSTANTS:
                 push(_CONSTANTS[op])
-            elif op == 0x28:  # MARK
-                fence = len(stack)
-                marks.append(fence)
-            elif 0x85 <= op <= 0x87:  # TUPLE1, TUPLE2, TUPLE3
-                items = pop(op - 0x84)
-                made = Made(TUPLE, items)
-                self.hold(made, items)
-                push(made)
             elif op == 0x47:  # BINFLOAT
                 push(_FLOAT)
                 at += 8
@@ -242,9 +264,6 @@ class Walk:
                 push(Made(LIST))
             elif op == 0x29:  # EMPTY_TUPLE
                 push(Made(TUPLE, []))
-            elif op == 0x52:  # REDUCE
-                function, arguments = pop(2)
-                push(self.call(function, arguments, "REDUCE"))
             elif op == 0x75:  # SETITEMS
                 items = pop_mark()
                 self._set(top(), items)
@@ -275,7 +294,7 @@ class Walk:
                 else:
                     index = _digits(line())
                 if index > size:
-                    raise LimitError(f"it numbers an object {index} in a pickle of {size} bytes")
+                    raise LimitError(f"numbers an object {index} in a pickle of {size} bytes")
                 memo[index] = top()
             elif op == 0x67:  # GET
                 push(memo[_digits(line())])
@@ -286,9 +305,6 @@ class Walk:
                 (state,) = pop(1)
                 target = top()
                 self._build(target, state)
-            elif op == 0x81:  # NEWOBJ
-                function, arguments = pop(2)
-                push(self.call(function, arguments, "NEWOBJ"))
             elif op == 0x92:  # NEWOBJ_EX
                 function, arguments, named = pop(3)
                 made = Made(TUPLE, [arguments, named])
@@ -392,8 +408,6 @@ class Walk:
                 push(self._extension(code))
             else:
                 raise CodecError(f"byte {op:#04x} at offset {at - 1} is no opcode of a pickle")
-            if at > size:
-                raise _Underflow
 
     def _set(self, target: Any, items: list[Any]) -> None:
         if len(items) % 2:
