@@ -142,9 +142,12 @@ class Shelf(Writeback, AnyMapping):
         except KeyError:
             raise KeyError(key) from None
         except AttributeError:
-            if hasattr(key, "encode"):
+            if not hasattr(key, "encode"):
+                raise no_text(key) from None
+            if not large or hasattr(self.dict, "store"):
                 raise
-            raise no_text(key) from None
+            self._use(self._codec)  # somebody has put another mapping below
+            return self[key]
         if large and type(data) is not bytes:
             if data is None:
                 raise KeyError(key)
@@ -167,10 +170,12 @@ class Shelf(Writeback, AnyMapping):
         """The bytes of an entry; a view of them, if they are many, for a codec that wants it."""
         if self._views:
             # Comparing a large value with its checksum takes longer than all else: not for one that is not copied.
-            data = self.dict.store.lend(name, verify=None if self._wraps() else False)
-            if data is None:
-                raise KeyError(name)
-            return data if type(data) is bytes else data.view
+            store = getattr(self.dict, "store", None)
+            if store is not None:
+                data = store.lend(name, verify=None if self._wraps() else False)
+                if data is None:
+                    raise KeyError(name)
+                return data if type(data) is bytes else data.view
         return self.dict[name]
 
     def __setitem__(self, key: str, value: Any) -> None:
