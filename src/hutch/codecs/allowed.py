@@ -84,6 +84,11 @@ class Entry:
         return self.where in _FREE
 
     @property
+    def is_callable(self) -> bool:
+        """Whether it may be called with anything, while nothing that it makes is hashed."""
+        return self.where in _FREE
+
+    @property
     def thing(self) -> Any:
         """The class itself, or what stands in for a function. Imports its module the first time."""
         if self._thing is None:
@@ -134,14 +139,17 @@ class UserEntry(Entry):
 
     @property
     def is_free(self) -> bool:
+        hashing: Any = getattr(self._thing, "__hash__", None)
+        return self.is_callable and hashing in (None, object.__hash__)
+
+    @property
+    def is_callable(self) -> bool:
         cls = self._thing
-        hashing: Any = getattr(cls, "__hash__", None)
         return (
             isinstance(cls, type)
-            and not isinstance(cls, EnumType)
             and rule_for(cls) is _anything
-            and hashing in (None, object.__hash__)
             and not any("__call__" in vars(base) for base in cls.__mro__)
+            and not (issubclass(cls, tuple) and (hasattr(cls, "extend") or hasattr(cls, "append")))
         )
 
     def _builds(self, walk: Walk, items: list[Any]) -> bool:

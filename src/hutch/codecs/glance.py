@@ -70,11 +70,12 @@ def suffix_of(module: str, name: str) -> bytes:
     return b"".join(b"\x8c" + bytes((len(text) & 0xFF,)) + text + b"\x94" for text in texts)
 
 
-def look(data: bytes, suffixes: tuple[bytes, ...], max_depth: int) -> tuple[bool, bool] | None:
+def look(data: bytes, suffixes: tuple[tuple[bytes, ...], ...], max_depth: int) -> tuple[bool, bool] | None:
     """Whether a pickle names a class, and whether it may nest deeper than `max_depth`. O(len(data)).
 
     Args:
-        suffixes: `suffix_of` each class that may be called with anything.
+        suffixes: `suffix_of` each class that may be called with anything, and hashed; and the same of each that may be
+            called, but perhaps not hashed.
 
     Returns:
         None where only a walk can tell whether it does harm.
@@ -96,7 +97,7 @@ def look(data: bytes, suffixes: tuple[bytes, ...], max_depth: int) -> tuple[bool
                 if deep and number == _NO_SHARING:
                     return None  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
                 return named, deep
-            if op == 0x93 and number != _NO_SHARING and data.endswith(suffixes, 0, at):  # STACK_GLOBAL
+            if op == 0x93 and number != _NO_SHARING and data.endswith(suffixes[number], 0, at):  # STACK_GLOBAL
                 named = True
                 at += 1
             elif op in _LONG:
@@ -159,5 +160,7 @@ def _parts(value: Any) -> Any:
     elif kind in _LEAVES:
         return ()
     else:
-        held = [part for part in gc.get_referents(value) if not isinstance(part, _CODE)]
+        held = gc.get_referents(value)
+        if not _LEAVES.issuperset(map(type, held)):
+            held = [part for part in held if not isinstance(part, _CODE)]
     return () if _LEAVES.issuperset(map(type, held)) else held

@@ -115,7 +115,11 @@ class SafePickle(Codec):
             find_class = staticmethod(find)
 
         self._unpickler = Restricted
-        self._suffixes = tuple(suffix_of(*where) for where, entry in self._entries.items() if entry.is_free)
+        entries = self._entries.items()
+        self._suffixes = (
+            tuple(suffix_of(*where) for where, entry in entries if entry.is_free),
+            tuple(suffix_of(*where) for where, entry in entries if entry.is_callable),
+        )
 
     def __repr__(self) -> str:
         return show_options(self, {"allow": list(self._allow) or None, **self._arguments})
