@@ -24,10 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-import hutch.commit
+import hutch.copying
 import hutch.dbm
-import hutch.heap
-import hutch.maintenance
 import hutch.packing
 import hutch.rebuild
 import hutch.viewing
@@ -49,10 +47,10 @@ BLOCK = fmt.BLOCK_BYTES
 def large_from(size_bytes: int) -> Iterator[None]:
     """Values above a size are large ones, and go through chunks of a fraction of it."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (hutch.commit, hutch.dbm, hutch.maintenance, hutch.viewing):
-            patch.setattr(module, "LARGE_BYTES", size_bytes)
-        patch.setattr("hutch.store.LARGE_BYTES", size_bytes)
-        patch.setattr(hutch.heap, "_CHUNK_BYTES", size_bytes // 3)
+        for name in ("commit", "copying", "dbm", "maintenance", "packing", "store", "viewing"):
+            patch.setattr(f"hutch.{name}.LARGE_BYTES", size_bytes)
+        for name in ("copying", "heap"):
+            patch.setattr(f"hutch.{name}._CHUNK_BYTES", size_bytes // 3)
         yield
 
 
@@ -433,6 +431,35 @@ def test_backup_beside_views(tmp_path: Path) -> None:
         assert views == [noise(2_000_000), b"small"]
     with hutch.dbm.open(tmp_path / "copy", "r") as db:
         assert db.keys() == [b"small"] and db.check().ok
+
+
+@pytest.mark.usefixtures("small_large")
+def test_damage_is_neither_copied_nor_packed(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    with hutch.dbm.open(path) as db:
+        for number in range(8):
+            db[f"{number}"] = noise(20_000, number)
+    data = bytearray(path.with_suffix(".dat").read_bytes())
+    data[data.index(noise(20_000, 5)) + 10_000] ^= 1
+    path.with_suffix(".dat").write_bytes(data)
+    with hutch.dbm.open(path) as db:
+        with pytest.raises(CorruptEntryError, match="'5'"):
+            db.backup(tmp_path / "copy")
+        assert sorted(path.parent.glob("copy*")) == []
+        for number in (0, 2):
+            del db[f"{number}"]
+        db.reorganize()
+        assert [problem.key for problem in db.check().problems] == [b"5"]
+        with pytest.raises(CorruptEntryError, match="'5'"):
+            db["5"]
+        for number in (1, 3, 4, 6, 7):
+            assert db[f"{number}"] == noise(20_000, number)
+        db.check(fix=True)
+        db.backup(tmp_path / "copy")
+        db.reorganize()
+    assert path.with_suffix(".dat").stat().st_size == 5 * 20_480
+    with hutch.dbm.open(tmp_path / "copy", "r") as db:
+        assert db.check().ok and db.keys() == [b"1", b"3", b"4", b"6", b"7"]
 
 
 def test_a_replaced_heap_is_read_by_copying(tmp_path: Path) -> None:
