@@ -25,7 +25,14 @@ import hutch.recode
 from children import Child, Line
 from hutch import Shelf, UnreadableValueError
 from hutch.codecs import Codec, Compressed, Encrypted, Json, Marshal, MessagePack, Pickle, Plist, SafePickle, Signed
-from hutch.errors import CodecError, CorruptEntryError, ReadOnlyError, TamperedError, TransactionError
+from hutch.errors import (
+    CodecError,
+    CorruptEntryError,
+    ForbiddenGlobalError,
+    ReadOnlyError,
+    TamperedError,
+    TransactionError,
+)
 
 OLD, NEW = b"the first key for signing", b"the key that comes after it"
 AES_OLD, AES_NEW = b"o" * 32, b"n" * 32
@@ -498,6 +505,38 @@ def test_what_the_new_codec_writes_and_does_not_read_stays(path: str) -> None:
         report = shelf.recode(SafePickle(), errors="skip")
         assert [skipped.key for skipped in report.skipped] == ["b"]
         assert shelf["b"] is random.Random
+
+
+class Canary:
+    """Does something when it is unpickled."""
+
+    sung = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Canary.sing, ()
+
+    @staticmethod
+    def sing() -> None:
+        Canary.sung = True
+
+
+def test_what_the_old_codec_refuses_to_run_the_new_one_does_not_run_in_its_place() -> None:
+    for new in (Pickle(), Pickle(renames={"a": "b"}), Compressed(Pickle()), Signed(Pickle(), OLD)):
+        Canary.sung = False
+        shelf = Shelf({b"a": pickle.dumps([1]), b"bird": pickle.dumps(Canary())}, codec=SafePickle())
+        with pytest.raises(ForbiddenGlobalError):
+            shelf.recode(new)
+        with pytest.raises(ForbiddenGlobalError):
+            shelf["bird"]
+        report = shelf.recode(new, errors="skip")
+        assert [(skipped.key, type(skipped.error)) for skipped in report.skipped] == [("bird", ForbiddenGlobalError)]
+        assert shelf["a"] == [1]
+        with pytest.raises(ForbiddenGlobalError):
+            shelf["bird"]
+        assert not Canary.sung
+        del shelf["bird"]
+        shelf.recode(new)
+        assert dict(shelf) == under(shelf.dict, new) == {"a": [1]}
 
 
 def test_in_one_transaction_an_error_undoes_all(faulty: Shelf) -> None:

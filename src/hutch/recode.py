@@ -120,7 +120,7 @@ class Mixed(Codec):
 
     def decode(self, key: bytes, data: Data) -> Any:
         problem = None
-        for codec in self.fitting(key, data):
+        for codec in self._trusted(self.fitting(key, data)):
             try:
                 return codec.decode(key, joined(data))
             except Exception as reason:  # noqa: BLE001  # raised if no other fits
@@ -129,6 +129,12 @@ class Mixed(Codec):
             raise problem
         return self.codecs[-1].decode(key, joined(data))  # it fits none: an error that says so
 
+    def _trusted(self, fitting: list[Codec]) -> list[Codec]:
+        """Those that may read an entry: what an old codec refuses to run, no new one is to run in its place."""
+        if any(_is_inert(codec) for codec in fitting if codec is not self.codecs[0]):
+            return [codec for codec in fitting if _is_inert(codec)]
+        return fitting
+
     def inner_bytes(self, key: bytes, data: Data) -> Data:
         for codec in self.fitting(key, data):
             return codec.inner_bytes(key, data)
@@ -136,6 +142,10 @@ class Mixed(Codec):
 
     def __repr__(self) -> str:
         return f"Mixed({self.codecs!r})"
+
+
+def _is_inert(codec: Codec) -> bool:
+    return innermost(codec).is_inert
 
 
 def _fits(codec: Codec, key: bytes, data: Data) -> bool:
