@@ -90,6 +90,25 @@ def test_check_finds_and_mends(own: Path) -> None:
     assert command("check", "damaged").out == "damaged: 4 entries, all as they were stored\n"
 
 
+def test_check_looks_into_values(world: Path) -> None:
+    answer = command("check", world / "mixed", "--values", "--key-file", world / "secret")
+    assert answer.code == 5
+    keys = [line.split(": ")[1] for line in answer.out.splitlines() if line.startswith("UNREADABLE: ")]
+    assert keys == ["json", "text", "binary", "torn", "nothing"]
+    assert "it is no pickle: --codec says what it is" in answer.out
+    assert command("check", world / "stock", "--values").code == 0
+    assert command("check", world / "damaged", "--values", "--codec", "raw").code == 3
+    assert command("check", world / "stdlib", "--values", "--codec", "json", "--json").code == 5
+    assert not (world / "unpickled").exists()
+
+
+def test_a_class_that_is_gone_is_found_without_looking_for_it(tmp_path: Path) -> None:
+    with dbm.open(tmp_path / "x") as database:
+        database["old"] = b"\x80\x04\x8c\x0bhutch.cellar\x8c\x03Jam\x93.".replace(b"\x0bhutch", b"\x0chutch")
+    assert "it names hutch.cellar.Jam, which is not there" in command("check", tmp_path / "x", "--values").out
+    assert "missing  hutch.cellar.Jam" in command("classes", tmp_path / "x").out
+
+
 def test_a_damaged_directory_is_an_error_that_names_it(own: Path) -> None:
     with open("stock.dir", "ab") as directory:
         directory.write(b"nonsense\n")

@@ -21,7 +21,7 @@ _COMMANDS = {
     "items": ("hutch.cli.listing:items", "List keys and values."),
     "len": ("hutch.cli.listing:length", "Print the number of keys."),
     "stat": ("hutch.cli.stat:command", "Show sizes, free space and the state of the index."),
-    "check": ("hutch.cli.upkeep:check", "Read everything and compare it with its checksums."),
+    "check": ("hutch.cli.check:command", "Read everything and compare it with its checksums."),
     "reorganize": ("hutch.cli.upkeep:reorganize", "Give unused space back."),
     "backup": ("hutch.cli.upkeep:backup", "Copy one moment of a database that is in use."),
     "dump": ("hutch.cli.dump:command", "Write every entry as a line of JSON."),

@@ -17,6 +17,7 @@ from hutch.cli.pickles import is_allowed, names_of, protocol_of
 from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text
 from hutch.errors import CodecError
+from hutch.survey import is_there
 
 __all__ = ["command"]
 
@@ -93,6 +94,7 @@ def command(
                 "name": qualified,
                 "count": seen.count,
                 "safe": is_allowed(module, qualified),
+                "found": is_there(module, qualified),
                 "examples": [key_format.show(key) for key in seen.examples],
             }
             for (module, qualified), seen in rows
@@ -102,6 +104,8 @@ def command(
     else:
         for (module, qualified), seen in rows:
             mark = "safe   " if is_allowed(module, qualified) else "refused"
+            if is_there(module, qualified) is False:
+                mark = "missing"
             examples = ", ".join(map(key_format.show, seen.examples)) + (", …" if seen.count > _EXAMPLES else "")
             click.echo(f"{seen.count:>8,}  {mark}  {escaped_text(f'{module}.{qualified}')}  ({examples})")
         named = count_text(len(found), "class or function", "classes and functions")

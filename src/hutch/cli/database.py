@@ -89,14 +89,16 @@ def keys_of(database: Any) -> Iterator[bytes]:
 class Damage:
     """What a walk could not read: a message for each entry, and the exit code at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self.messages: list[str] = []
+        self._quiet = quiet
 
     def add(self, problem: CorruptError) -> None:
-        import click
-
         self.messages.append(str(problem))
-        click.echo(f"Damaged: {problem}", err=True)
+        if not self._quiet:
+            import click
+
+            click.echo(f"Damaged: {problem}", err=True)
 
     def settle(self, ctx: click.Context) -> None:
         """End the command with the code for damage if there was any."""

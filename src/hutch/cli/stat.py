@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hutch.cli.database import engine_of, open_database
+from hutch.cli.database import Damage, entries, open_database
 from hutch.cli.options import json_option, name_argument, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text, size_text
@@ -19,6 +19,7 @@ from hutch.reports import Statistics
 __all__ = ["command"]
 
 _BLOCK_BYTES = 512
+_Row = tuple[str, str, str]
 _BAR_CHARACTERS = 30
 
 
@@ -43,24 +44,48 @@ class _Sizes:
     largest_gap_bytes: int
 
 
+class _Tally:
+    """Adds entries up."""
+
+    def __init__(self) -> None:
+        self._histogram: Counter[int] = Counter()
+        self._value_bytes = self._largest = self._key_bytes = 0
+
+    def add(self, key: bytes, size: int) -> None:
+        self._histogram[size.bit_length()] += 1
+        self._value_bytes += size
+        self._largest = max(self._largest, size)
+        self._key_bytes += len(key)
+
+    def sizes(self, gaps: list[int]) -> _Sizes:
+        histogram = dict(sorted(self._histogram.items()))
+        return _Sizes(histogram, self._value_bytes, self._largest, self._key_bytes, len(gaps), max(gaps, default=0))
+
+
 def _measure(store: Any) -> _Sizes:
+    """From directory and index, without reading a value."""
     from hutch.scan import collect
 
-    histogram: Counter[int] = Counter()
-    value_bytes = largest = key_bytes = 0
+    tally = _Tally()
     extents = []
     found = collect(store)
     with steps("measuring", len(found)) as counter:
         for key, (_, offset, size, _) in found:
-            histogram[size.bit_length()] += 1
-            value_bytes += size
-            largest = max(largest, size)
-            key_bytes += len(key)
+            tally.add(key, size)
             if size:
                 extents.append((offset, -(-size // _BLOCK_BYTES) * _BLOCK_BYTES))
             counter.advance()
-    gaps = _gaps(sorted(extents))
-    return _Sizes(dict(sorted(histogram.items())), value_bytes, largest, key_bytes, len(gaps), max(gaps, default=0))
+    return tally.sizes(_gaps(sorted(extents)))
+
+
+def _measure_foreign(database: Any, damage: Damage) -> _Sizes:
+    """By reading everything."""
+    tally = _Tally()
+    with steps("measuring") as counter:
+        for key, value in entries(database, damage):
+            tally.add(key, len(value))
+            counter.advance()
+    return tally.sizes([])
 
 
 def _gaps(extents: list[tuple[int, int]]) -> list[int]:
@@ -77,49 +102,66 @@ def _gaps(extents: list[tuple[int, int]]) -> list[int]:
 @name_argument
 @json_option
 @timeout_option
-def command(name: str, as_json: bool, timeout: float | None) -> None:
+@click.pass_context
+def command(ctx: click.Context, name: str, as_json: bool, timeout: float | None) -> None:
     """Show sizes, free space and the state of the index.
 
-    Reads the directory and the index, and no value.
+    Reads the directory and the index, and no value; of another library's database it reads everything.
     """
+    damage = Damage()
+    facts: dict[str, Any]
     with open_database(name, "r", timeout=timeout) as database:
-        store = engine_of(database, "stat")
-        statistics: Statistics = store.statistics()
-        sizes = _measure(store)
-        path = store.path
+        path = database.path
+        if hasattr(database, "store"):
+            statistics: Statistics = database.store.statistics()
+            sizes = _measure(database.store)
+            facts = {"path": path, "kind": "hutch.dbm", **asdict(statistics)}
+            title = count_text(statistics.key_count, "key")
+            rows = _rows_of_entries(statistics.key_count, sizes) + _rows_of_files(statistics, sizes)
+        else:
+            sizes = _measure_foreign(database, damage)
+            key_count = sum(sizes.histogram.values())
+            facts = {"path": path, "kind": database.kind, "key_count": key_count}
+            title = f"{count_text(key_count, 'key')}, {database.kind}"
+            rows = _rows_of_entries(key_count, sizes)
     if as_json:
         histogram = [
             {"from": _lowest(digits), "to": (1 << digits) - 1, "count": count}
             for digits, count in sizes.histogram.items()
         ]
-        facts = {"path": path, **asdict(statistics), **asdict(sizes), "histogram": histogram}
-        click.echo(json.dumps(facts, indent=2))
-        return
-    _print(path, statistics, sizes)
+        click.echo(json.dumps({**facts, **asdict(sizes), "histogram": histogram}, indent=2))
+    else:
+        _print(os.path.basename(path), title, rows, sizes)
+    damage.settle(ctx)
 
 
 def _lowest(digits: int) -> int:
     return 1 << digits - 1 if digits else 0
 
 
-def _print(path: str, statistics: Statistics, sizes: _Sizes) -> None:
+def _print(name: str, title: str, rows: list[_Row], sizes: _Sizes) -> None:
     from rich.markup import escape
 
     from hutch.cli.console import result_console
 
     console = result_console()
-    console.print(
-        f"[bold]{escape(os.path.basename(path))}[/bold]  {count_text(statistics.key_count, 'key')}", soft_wrap=True
-    )
-    rows = _rows(statistics, sizes)
+    console.print(f"[bold]{escape(name)}[/bold]  {title}", soft_wrap=True)
     _table(console, rows)
     if sizes.histogram:
         console.print("\nSizes of the values")
         console.print(_histogram(sizes.histogram, ascii_only=console.options.ascii_only), highlight=False)
 
 
-def _rows(statistics: Statistics, sizes: _Sizes) -> list[tuple[str, str, str]]:
-    count = max(statistics.key_count, 1)
+def _rows_of_entries(key_count: int, sizes: _Sizes) -> list[_Row]:
+    count = max(key_count, 1)
+    values = f"{size_text(sizes.value_bytes / count)} each, the largest {size_text(sizes.largest)}"
+    return [
+        ("keys", size_text(sizes.key_bytes), f"{size_text(sizes.key_bytes / count)} each"),
+        ("values", size_text(sizes.value_bytes), values),
+    ]
+
+
+def _rows_of_files(statistics: Statistics, sizes: _Sizes) -> list[_Row]:
     heap = f"{size_text(statistics.live_bytes)} in use, {size_text(statistics.free_bytes)} free"
     if sizes.gap_count:
         heap += f" ({count_text(sizes.gap_count, 'gap')}, the longest {size_text(sizes.largest_gap_bytes)})"
@@ -129,10 +171,7 @@ def _rows(statistics: Statistics, sizes: _Sizes) -> list[tuple[str, str, str]]:
     else:
         index = "not in use: the directory is read instead"
     journal = f"{count_text(statistics.uncheckpointed_count, 'commit')} since the last checkpoint"
-    values = f"{size_text(sizes.value_bytes / count)} each, the largest {size_text(sizes.largest)}"
     return [
-        ("keys", size_text(sizes.key_bytes), f"{size_text(sizes.key_bytes / count)} each"),
-        ("values", size_text(sizes.value_bytes), values),
         ("heap (.dat)", size_text(statistics.heap_bytes), heap),
         (
             "directory (.dir)",
@@ -144,7 +183,7 @@ def _rows(statistics: Statistics, sizes: _Sizes) -> list[tuple[str, str, str]]:
     ]
 
 
-def _table(console: Any, rows: list[tuple[str, str, str]]) -> None:
+def _table(console: Any, rows: list[_Row]) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1), pad_edge=True, show_header=False)

@@ -1,64 +1,18 @@
-"""``hutch check``, ``reorganize`` and ``backup``."""
+"""``hutch reorganize`` and ``backup``."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import Any
 
 import click
 
 from hutch.cli.database import engine_of, name_of, open_database
-from hutch.cli.escapes import escaped
-from hutch.cli.exits import DAMAGED, UNAVAILABLE, Failure
-from hutch.cli.options import json_option, name_argument, timeout_option
+from hutch.cli.exits import UNAVAILABLE, Failure
+from hutch.cli.options import name_argument, timeout_option
 from hutch.cli.progress import counted_calls, steps
 from hutch.cli.quantities import count_text, size_text
-from hutch.reports import CheckReport
 
-__all__ = ["backup", "check", "reorganize"]
-
-
-@click.command()
-@name_argument
-@click.option("--fix", is_flag=True, help="Remove damaged entries; make a damaged index anew.")
-@json_option
-@timeout_option
-@click.pass_context
-def check(ctx: click.Context, name: str, fix: bool, as_json: bool, timeout: float | None) -> None:
-    """Read everything and compare it with its checksums.
-
-    Exit code 3: there is damage (with --fix: damage that could not be mended). Nothing is changed without --fix;
-    `hutch backup` first, if what is damaged may still be of use.
-    """
-    with open_database(name, "w" if fix else "r", timeout=timeout) as database:
-        store = engine_of(database, "check")
-        with steps("checking", len(database)) as counter, counted_calls(store, "get_committed", counter):
-            report: CheckReport = store.check(fix)
-    if as_json:
-        problems = [{**asdict(problem), "key": _key_of(problem.key)} for problem in report.problems]
-        facts: dict[str, Any] = {"ok": report.ok, "entry_count": report.entry_count, "problems": problems}
-        click.echo(json.dumps(facts, indent=2))
-    else:
-        for problem in report.problems:
-            click.echo(f"{'fixed' if problem.fixed else 'DAMAGED'}: {problem.message}")
-        click.echo(_verdict(name_of(name), report))
-    if not report.ok:
-        ctx.exit(DAMAGED)
-
-
-def _key_of(key: bytes | None) -> str | None:
-    return None if key is None else escaped(key)
-
-
-def _verdict(name: str, report: CheckReport) -> str:
-    looked_at = count_text(report.entry_count, "entry", "entries")
-    if not report.problems:
-        return f"{name}: {looked_at}, all as they were stored"
-    left = sum(not problem.fixed for problem in report.problems)
-    if not left:
-        return f"{name}: {looked_at}, {count_text(len(report.problems), 'problem')}, all mended"
-    return f"{name}: {looked_at}, {count_text(left, 'problem')}; `hutch check --fix {name}` mends what can be mended"
+__all__ = ["backup", "reorganize"]
 
 
 @click.command()
