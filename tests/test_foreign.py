@@ -707,6 +707,25 @@ def test_a_table_is_shared_by_handles_and_pickles(table: Any) -> None:
                 change()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_table_survives_a_fork(table: Any) -> None:
+    table["a"] = "1"
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            assert table["a"] == b"1"
+            table["b"] = "2"
+            table.close()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    table["c"] = "3"
+    assert table.items() == [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
+
+
 def test_a_table_that_somebody_holds_is_waited_for(table: Any) -> None:
     with open_foreign(table.path, "w", kind=table.kind, timeout=0) as other:
         with table.transaction(), pytest.raises(LockTimeout):

@@ -11,7 +11,7 @@ import threading
 from collections.abc import MutableMapping
 
 from hutch.encoding import encode_key
-from hutch.errors import ClosedError, CorruptError, HutchError, LockTimeout, ReadOnlyError, UnsupportedFileError
+from hutch.errors import CorruptError, HutchError, LockTimeout, ReadOnlyError, UnsupportedFileError
 from hutch.foreign.base import ForeignDatabase, encode_stored
 
 TYPE_CHECKING = False
@@ -30,6 +30,7 @@ __all__ = ["SqliteDatabase", "SqlitedictDatabase", "connect", "mapped"]
 _WALK_ROWS = 256
 _NEVER_SECONDS = 1_000_000.0  # for ever, as far as sqlite3 knows
 _MISSING: Any = object()
+_abandoned: list[sqlite3.Connection] = []  # those of a parent process
 
 
 def connect(path: str, mode: str, timeout: float | None) -> sqlite3.Connection:
@@ -175,17 +176,26 @@ class SqliteDatabase(ForeignDatabase, MutableMapping[bytes, bytes]):
         }
         self._lock = threading.RLock()
         self._prepare(flag, mode)
-        self._connection = connect(self.path, "ro" if self.readonly else "rw", timeout)
+        self._connect()
+        try:
+            self._find_table(table, may_make=flag in ("c", "n"))
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _connect(self) -> None:
+        options = self._options
+        self._process = os.getpid()
+        self._connection = connect(self.path, "ro" if self.readonly else "rw", options["timeout"])
         try:
             if not self.readonly:
-                self._execute(f"PRAGMA synchronous = {'FULL' if durability == 'commit' else 'NORMAL'}")
+                self._execute(f"PRAGMA synchronous = {'FULL' if options['durability'] == 'commit' else 'NORMAL'}")
                 self._set_journal()
-            if exclusive:
+            if options["exclusive"]:
                 self._execute("PRAGMA locking_mode = EXCLUSIVE")
                 if not self.readonly:
                     self._execute("BEGIN EXCLUSIVE")
                     self._execute("COMMIT")
-            self._find_table(table, may_make=flag in ("c", "n"))
         except BaseException:
             self._connection.close()
             raise
@@ -232,16 +242,24 @@ class SqliteDatabase(ForeignDatabase, MutableMapping[bytes, bytes]):
     def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         import sqlite3
 
-        if self.closed:
-            raise ClosedError
+        self._check_open()
         try:
             return self._connection.execute(statement, values)
         except sqlite3.Error as problem:
             raise mapped(self.path, problem) from problem
 
+    def _check_open(self) -> None:
+        super()._check_open()
+        if self._process != os.getpid():
+            # A connection must not be used in a forked child, nor be closed there: it would drop the parent's locks.
+            _abandoned.append(self._connection)
+            self._lock = threading.RLock()
+            self._connect()
+
     def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[Any]:
         import sqlite3
 
+        self._check_open()
         with self._lock:
             try:
                 return self._execute(statement, values).fetchall()
@@ -381,8 +399,19 @@ class SqliteDatabase(ForeignDatabase, MutableMapping[bytes, bytes]):
                 self._execute("PRAGMA wal_checkpoint(FULL)").fetchall()
 
     def _release(self) -> None:
+        if self._process != os.getpid():
+            _abandoned.append(self._connection)
+            return
         with self._lock:
             self._connection.close()
+
+    def __del__(self) -> None:
+        connection = getattr(self, "_connection", None)  # None: it was never opened
+        if connection is not None:
+            if self._process == os.getpid():
+                connection.close()
+            else:
+                _abandoned.append(connection)
 
     def __reduce__(self) -> Any:
         self._check_open()
