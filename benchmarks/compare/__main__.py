@@ -105,8 +105,15 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         "groups": {group.name: asdict(group) | {"title": group.title} for group in groups},
         "entrants": facts,
         "missing": missing,
-        "results": results,
+        "results": _rounded(results),
     }
+
+
+def _rounded(found: Any) -> Any:
+    """The same with five digits that count: the file is for readers, too."""
+    if isinstance(found, dict):
+        return {name: _rounded(value) for name, value in found.items()}
+    return float(f"{found:.5g}") if isinstance(found, float) else found
 
 
 def _groups(chosen: argparse.Namespace) -> list[plan.Group]:
