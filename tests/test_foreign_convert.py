@@ -10,6 +10,7 @@ import plistlib
 import shelve
 import sqlite3
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,20 @@ import hutch.dbm
 from hutch.codecs import Json, Pickle
 from hutch.errors import CorruptError, ForbiddenGlobalError, HutchError, LockTimeout, UnsupportedFileError
 from hutch.foreign import SOURCES, TARGETS, convert, converting, open_foreign, source_kind
-from test_foreign import FIXTURES, HASHES, TREES, expected, maker, unpacked
+from test_foreign import (
+    HASHES,
+    SYSTEM,
+    TREES,
+    expected,
+    import_folders,
+    maker,
+    system_can_import_hutch,
+    system_has,
+    unpacked,
+)
 
 # Those that need no library.
 HERE = [kind for kind in TARGETS if kind not in ("dbm.gnu", "dbm.ndbm")]
-
-assert FIXTURES.exists()
 
 
 def items_of(name: Path | str) -> dict[bytes, bytes]:
@@ -341,3 +350,33 @@ def test_tables_are_chosen(tmp_path: Path) -> None:
         convert(tmp_path / "one", tmp_path / "back")
     convert(tmp_path / "one", tmp_path / "back", table="other")
     assert items_of(tmp_path / "back") == {b"b": b"2"}
+
+
+CONVERT = """
+import sys; sys.path[:0] = sys.argv[2:]
+import hutch.dbm
+from hutch.foreign import convert, source_kind
+from hutch.errors import HutchError
+source = sys.argv[1]
+entries = dict(hutch.dbm.open(source, "r").items())
+for kind in ("gnu", "ndbm"):
+    done = convert(source, f"{source} {kind}", to=kind)
+    assert done.target_kind == source_kind(f"{source} {kind}") == f"dbm.{kind}", done
+    module = __import__(f"dbm.{kind}", fromlist=["open"])
+    with module.open(f"{source} {kind}", "r") as library:
+        assert {key: library[key] for key in library.keys()} == entries
+    convert(f"{source} {kind}", f"{source} back {kind}")
+    assert dict(hutch.dbm.open(f"{source} back {kind}", "r").items()) == entries
+    try: convert(source, f"{source} {kind}", to=kind)
+    except FileExistsError: pass
+    else: raise AssertionError
+"""
+
+
+def test_to_gnu_dbm_and_ndbm_where_they_are(tmp_path: Path) -> None:
+    if not (system_has("dbm.gnu") and system_has("dbm.ndbm") and system_can_import_hutch()):
+        pytest.skip("the system's Python lacks dbm.gnu or dbm.ndbm, or is not the one that hutch is installed for")
+    source = made(tmp_path / "source", expected())
+    command = [SYSTEM, "-W", "error", "-c", CONVERT, os.fspath(source), *import_folders()]
+    subprocess.run(command, check=True, timeout=100)
+    assert not list(tmp_path.glob("*.tmp*"))
