@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # the benchmarks are not part of the package
 
-from benchmarks.compare import charts, page, plan, special, tables, worker  # noqa: E402
+from benchmarks.compare import charts, page, plan, sharing, special, tables, worker  # noqa: E402
 from benchmarks.compare.borrowed import lend  # noqa: E402
 from benchmarks.compare.catalog import CATALOG, GROWTH  # noqa: E402
 from benchmarks.compare.data import LARGER, SMALLER, Data  # noqa: E402
@@ -112,6 +112,19 @@ def test_peers_say_what_they_cannot_do(tmp_path: Path) -> None:
         ("two_writers", "hutch, exclusive", "no other handle"),
     ):
         assert reason in worker.run(task(tmp_path, workload, peer))["skipped"], (workload, peer)
+
+
+def test_processes_that_wait_for_each_other_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "src")]))
+    tasks = [task(tmp_path, "side_put"), task(tmp_path, "side_put")]
+    with pytest.raises(sharing.Unfit, match="waits for the other"):
+        sharing._together(tasks, patience=0)
+
+
+def test_a_process_that_is_refused_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "src")]))
+    with pytest.raises(sharing.Unfit, match="refused: FileNotFoundError"):
+        sharing._together([task(tmp_path, "side_read")], patience=60)  # there is no database
 
 
 def test_every_peer_says_what_a_statement_survives() -> None:

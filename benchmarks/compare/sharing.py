@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from tempfile import TemporaryDirectory
-from threading import Timer
+from threading import Event, Timer
 from time import perf_counter, perf_counter_ns
 from typing import Any
 
@@ -38,7 +39,10 @@ def _together(tasks: Sequence[Task], patience: float) -> list[Result]:
         for task in tasks
     ]
 
+    is_late = Event()
+
     def kill() -> None:
+        is_late.set()
         for process in processes:
             process.kill()
 
@@ -51,18 +55,13 @@ def _together(tasks: Sequence[Task], patience: float) -> list[Result]:
         for process in processes:
             assert process.stdin is not None
             try:
-                process.stdin.write("go\n")
-                process.stdin.flush()
+                os.write(process.stdin.fileno(), b"go\n")  # past the buffer, which would keep what cannot be written
             except BrokenPipeError:
                 pass  # it has failed; what it says is read below
         results = []
         for process in processes:
-            try:
-                printed, problem = process.communicate()
-            except BrokenPipeError:  # it has failed before it was told to go
-                process.stdin = None
-                printed, problem = process.communicate()
-            if process.returncode < 0 and not watchdog.is_alive():
+            printed, problem = process.communicate()
+            if process.returncode < 0 and is_late.is_set():
                 raise Unfit(f"one process waits for the other, for {patience:g} seconds and more")
             if process.returncode:
                 last = (problem.strip().splitlines() or ["it ended without a word"])[-1]
