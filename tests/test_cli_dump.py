@@ -302,6 +302,8 @@ def test_a_dump_takes_the_place_of_a_file_whole(world: Path, tmp_path: Path) -> 
         ("[1]", 2, "no JSON object"),
         ("[" * 100_000, 2, "line 1"),
         ('{"hutch": "dump", "version": 99}', 2, "version 99"),
+        ('{"hutch": "dump", "version": 1, "codec": "nonsense"}', 2, "none of pickle"),
+        ('{"hutch": "dump", "version": 1, "codec": []}', 2, "none of pickle"),
         ('{"hutch": "dump", "version": 1}\n{"key": "a", "value": 1}', 3, "cut off"),
         ('{"hutch": "dump", "version": 1}\n{"hutch": "end", "entries": 3}', 3, "damaged"),
         ('{"hutch": "dump", "version": 1}\n{"hutch": "end", "entries": 0}\n{"key": "a", "value": 1}', 2, "behind"),

@@ -303,3 +303,21 @@ def test_a_bar_is_gone_after_ctrl_c(world: Path, terminals: list[Terminal]) -> N
     assert code == 130
     assert "Stopped while checking, after 100 of 5,000." in text
     assert text.rstrip().endswith("Interrupted.")
+
+
+def test_ctrl_c_in_the_demo_leaves_no_folder_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminals: list[Terminal]
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    program = (
+        "import sys; from hutch.cli import main; from hutch.cli.demo.report import Report\n"
+        "def stored(self, demo): print('inside', flush=True); sys.stdin.read()\n"
+        "Report.stored = stored; sys.exit(main())"
+    )
+    terminals.append(demo := Terminal("demo", "--size", "200", program=program))
+    demo.expect("inside")
+    demo.child.sendintr()
+    code, text = demo.finish()
+    assert code == 130
+    assert text.rstrip().endswith("Interrupted.")
+    assert list(tmp_path.iterdir()) == []

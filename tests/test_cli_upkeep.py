@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import hutch
 from command_line import SECRET, command, make_all, spawn
 from hutch import dbm
+from hutch.cli import recode
 from hutch.cli.quantities import size_text
 from hutch.codecs import Compressed, Encrypted, Json, Pickle, Signed
 
@@ -210,7 +212,7 @@ def test_classes_are_listed_without_being_run(world: Path) -> None:
         ("decimal", "Decimal", 2),
         ("datetime", "date", 1),
     ]
-    assert facts["classes"][0]["examples"] == ["apples", r"\xff\\"]
+    assert facts["classes"][0]["examples"] == ["apples", {"$bytes": "/1w="}]
     assert not (world / "unpickled").exists()
 
 
@@ -265,6 +267,25 @@ def test_recode_changes_nothing_if_one_value_cannot_be(own: Path, name: str, arg
     assert said in answer.err
     assert "nothing has been changed" in answer.err
     assert Path(f"{name}.dat").read_bytes()[: len(before)] == before
+
+
+def test_recode_takes_in_what_others_store_meanwhile(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with hutch.open("x") as shelf:
+        shelf.update({f"k{number}": number for number in range(250)})
+    plain = recode._rewrite_batch
+    with hutch.open("x", "w") as other:
+
+        def rewrite(*arguments: Any) -> int:
+            changed = plain(*arguments)
+            if "late" not in other:
+                other["late"] = "stored under the old codec"
+            return changed
+
+        monkeypatch.setattr(recode, "_rewrite_batch", rewrite)
+        assert command("recode", "x", "--codec", "json").out == "251 of 251 values rewritten\n"
+    with hutch.open("x", "r", codec=Json()) as shelf:
+        assert shelf["late"] == "stored under the old codec"
+        assert shelf["k7"] == 7
 
 
 def test_recode_of_other_values(own: Path) -> None:

@@ -15,6 +15,7 @@ from hutch.cli.exits import DAMAGED, UNREADABLE
 from hutch.cli.options import json_option, name_argument, timeout_option
 from hutch.cli.progress import counted_calls, steps
 from hutch.cli.quantities import count_text
+from hutch.cli.records import key_field
 from hutch.errors import CodecError, CorruptError
 from hutch.reports import CheckReport, Problem
 
@@ -44,10 +45,13 @@ def command(
         if values:
             unreadable = _look_into(database, coding)
     if as_json:
-        problems = [{**asdict(problem), "key": _key_of(problem.key)} for problem in report.problems]
+        problems = [
+            {**asdict(problem), "key": None if problem.key is None else key_field(problem.key)}
+            for problem in report.problems
+        ]
         facts: dict[str, Any] = {"ok": report.ok, "entry_count": report.entry_count, "problems": problems}
         if values:
-            facts["unreadable"] = [{"key": escaped(key), "message": message} for key, message in unreadable]
+            facts["unreadable"] = [{"key": key_field(key), "message": message} for key, message in unreadable]
         click.echo(json.dumps(facts, indent=2))
     else:
         for problem in report.problems:
@@ -122,10 +126,6 @@ def _complaints(key: bytes, data: bytes, coding: Coding) -> list[str]:
         for module, name in names_of(inner)
         if is_there(module, name) is False
     ]
-
-
-def _key_of(key: bytes | None) -> str | None:
-    return None if key is None else escaped(key)
 
 
 def _verdict(name: str, report: CheckReport) -> str:

@@ -16,6 +16,7 @@ from hutch.cli.options import KeyFormat, json_option, key_format_option, name_ar
 from hutch.cli.pickles import is_allowed, names_of, protocol_of
 from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text
+from hutch.cli.records import key_field
 from hutch.errors import CodecError
 from hutch.survey import is_there
 
@@ -95,7 +96,7 @@ def command(
                 "count": seen.count,
                 "safe": is_allowed(module, qualified),
                 "found": is_there(module, qualified),
-                "examples": [key_format.show(key) for key in seen.examples],
+                "examples": [key_field(key) for key in seen.examples],
             }
             for (module, qualified), seen in rows
         ]

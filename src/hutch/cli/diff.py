@@ -12,6 +12,7 @@ from hutch.cli.database import Damage, entries, keys_of, open_database
 from hutch.cli.exits import NEGATIVE
 from hutch.cli.options import KeyFormat, NameType, json_option, key_format_option, timeout_option
 from hutch.cli.progress import steps
+from hutch.cli.records import key_field
 from hutch.cli.values import MISSING, literal, look, one_line
 from hutch.errors import CodecError, CorruptError
 
@@ -60,7 +61,7 @@ def command(
             if brief and not damage.messages:
                 ctx.exit(NEGATIVE)
             if as_json:
-                click.echo(json.dumps({"change": sign, "key": key_format.show(key)}))
+                click.echo(json.dumps({"change": sign, "key": key_field(key)}))
             elif not brief:
                 shown = "  ->  ".join(_shown(key, data, coding) for data in (old, new) if data is not None)
                 click.echo(f"{sign} {key_format.show(key)}\t{shown}")

@@ -29,7 +29,7 @@ _FORMS = ("text", "json", "literal")
 
 
 def _missing(name: str, key: bytes, key_format: KeyFormat) -> Failure:
-    return Failure(f"{name} has no key {key_format.show(key)!r}; `hutch keys {name}` lists them", NEGATIVE)
+    return Failure(f"{name} has no key '{key_format.show(key)}'; `hutch keys {name}` lists them", NEGATIVE)
 
 
 def fetch(name: str, key: bytes, key_format: KeyFormat, timeout: float | None) -> bytes:
@@ -78,9 +78,9 @@ def get(
     if as_json:
         import json
 
-        from hutch.cli.records import value_fields
+        from hutch.cli.records import key_field, value_fields
 
-        click.echo(json.dumps({"key": key_format.show(where), **value_fields(data, seen)}))
+        click.echo(json.dumps({"key": key_field(where), **value_fields(data, seen)}))
     elif seen.object is MISSING:
         click.echo(seen.summary)
     elif text and isinstance(seen.object, str):

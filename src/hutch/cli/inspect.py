@@ -14,6 +14,7 @@ from hutch.cli.layers import unwrap
 from hutch.cli.options import KeyFormat, json_option, key_argument, key_format_option, name_argument, timeout_option
 from hutch.cli.pickles import disassembly, is_allowed, names_of, protocol_of
 from hutch.cli.quantities import size_text
+from hutch.cli.records import key_field
 from hutch.codecs.framing import guess
 
 __all__ = ["command"]
@@ -50,7 +51,7 @@ def command(
     protocol = None if outer.closed else protocol_of(outer.data)
     names = names_of(outer.data, as_far_as_it_goes=True) if protocol is not None else []
     facts: dict[str, Any] = {
-        "key": key_format.show(where),
+        "key": key_field(where) if as_json else key_format.show(where),
         "stored_bytes": len(data),
         "layers": list(outer.layers),
         "bytes": len(outer.data),

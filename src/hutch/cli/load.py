@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import IO, Any
 
 import click
 
-from hutch.cli.coding import Coding, writing_options
+from hutch.cli.coding import CODECS, Coding, writing_options
 from hutch.cli.database import open_database, transaction_of
 from hutch.cli.exits import DAMAGED, USAGE, Failure
 from hutch.cli.jsonvalues import untagged
@@ -78,9 +79,10 @@ class _Lines:
         self.has_header = True
         total = fields.get("entries")
         self.total = total if isinstance(total, int) else None
-        if self._coding.codec is None and isinstance(codec := fields.get("codec"), str):
-            from dataclasses import replace
-
+        codec = fields.get("codec")
+        if codec is not None and codec not in CODECS:
+            raise ValueError(f"its codec {codec!r} is none of {', '.join(CODECS)}")
+        if self._coding.codec is None and codec is not None:
             self._coding = replace(self._coding, codec=codec)
 
     def _entry(self, fields: dict[str, Any]) -> tuple[bytes, bytes]:
@@ -96,8 +98,6 @@ class _Lines:
         if protocol is not None and protocol not in range(6):
             raise ValueError(f"there is no protocol {protocol!r}")
         if protocol not in self._codecs:
-            from dataclasses import replace
-
             coding = self._coding
             if coding.protocol is None:
                 coding = replace(coding, protocol=4 if protocol is None else protocol)

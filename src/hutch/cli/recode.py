@@ -21,6 +21,7 @@ from hutch.errors import CodecError, CorruptError
 __all__ = ["command"]
 
 _BATCH_COUNT = 100  # in one transaction; others wait for it
+_PASSES = 10  # others may store under the old codec for as long as they do not know of the new one
 
 
 # What bytes look like, where the look is sure, and the codec that it means.
@@ -112,15 +113,27 @@ def _check_all(database: Any, recoder: _Recoder) -> None:
 
 
 def _rewrite(database: Any, recoder: _Recoder, counter: Any) -> int:
-    keys = list(keys_of(database))
     if not recoder.is_resumable:
         # All or nothing, since nobody could tell the new values from the old ones. Kept in memory until the end.
         with transaction_of(database):
-            return _rewrite_batch(database, recoder, keys, counter)
-    return sum(
-        _rewrite_batch(database, recoder, keys[start : start + _BATCH_COUNT], counter)
-        for start in range(0, len(keys), _BATCH_COUNT)
-    )
+            return _rewrite_batch(database, recoder, list(keys_of(database)), counter)
+    changed = 0
+    for _ in range(_PASSES):
+        before, commits = _sequence(database), 0
+        keys = list(keys_of(database))
+        for start in range(0, len(keys), _BATCH_COUNT):
+            count = _rewrite_batch(database, recoder, keys[start : start + _BATCH_COUNT], counter)
+            changed += count
+            commits += count > 0
+        if _sequence(database) in (0, before + commits):
+            break  # nobody else has stored anything meanwhile
+        counter.begin(counter.label)
+    return changed
+
+
+def _sequence(database: Any) -> int:
+    """Number of the last commit, of whichever process; 0 where nobody counts."""
+    return int(getattr(getattr(database, "store", None), "sequence", 0))
 
 
 def _rewrite_batch(database: Any, recoder: _Recoder, keys: list[bytes], counter: Any) -> int:
