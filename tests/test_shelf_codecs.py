@@ -94,7 +94,7 @@ CODECS: dict[str, Callable[[], Any]] = {
     "InPieces": InPieces,
 }
 TEXT_ONLY = {"Json", "Signed"}
-IN_FILES = {"Buffers", "SafePickle", "Encrypted", "Nested", "InPieces"}
+IN_FILES = {"Buffers", "Nested", "InPieces"}
 
 
 class CodecContract(MappingContract):

@@ -9,7 +9,9 @@ import pickle
 import random
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -405,7 +407,7 @@ def _count(line: Line, path: str) -> None:
 
 
 def test_nothing_that_others_store_is_lost(path: str, small_batches: None) -> None:
-    fill(path, None, {str(number): number for number in range(200)} | {"count": 0})
+    fill(path, None, {str(number): number for number in range(60)} | {"count": 0})
     with Child(_count, path) as child, hutch.open(path) as shelf:
         assert child.hear() == "ready"
         for codec in (Json(), Pickle(), Json()):
@@ -416,9 +418,44 @@ def test_nothing_that_others_store_is_lost(path: str, small_batches: None) -> No
         with hutch.open(path) as other:  # what has been stored as a pickle after the end
             other.recode(Json())
         values = under(shelf.dict, Json())
-        assert values == {str(number): number for number in range(200)} | {"count": count} | {
+        assert values == {str(number): number for number in range(60)} | {"count": count} | {
             f"new {number}": number for number in range(count)
         }
+
+
+def test_threads_read_and_write_meanwhile(path: str, small_batches: None) -> None:
+    fill(path, None)
+    done = threading.Event()
+
+    def read() -> int:
+        count = 0
+        while not done.is_set():
+            for key, value in EXAMPLES.items():
+                assert shelf[key] == value
+                count += 1
+        return count
+
+    count = 0
+
+    def write() -> None:
+        nonlocal count
+        while not done.is_set():
+            shelf["count"] = shelf.get("count", 0) + 1
+            count += 1
+
+    with hutch.open(path) as shelf, ThreadPoolExecutor(3) as pool:
+        readers, writer = [pool.submit(read), pool.submit(read)], pool.submit(write)
+        try:
+            for name in ("Json", "Compressed", "Pickle", "Nested", "Pickle", "Json"):
+                shelf.recode(CODECS[name]())
+                before = count
+                while count < before + 2 and not writer.done():
+                    pass  # what was on its way at the end of one is not to meet the next
+        finally:
+            done.set()
+        writer.result()
+        assert all(reader.result() for reader in readers)
+        assert under(shelf.dict, Json()) == EXAMPLES | {"count": count}
 
 
 def test_what_others_store_under_the_old_codec_is_found(path: str, small_batches: None) -> None:

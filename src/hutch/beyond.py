@@ -102,7 +102,8 @@ class Beyond(Writeback):
 
         Args:
             codec: the new one; None: pickles, as without any codec.
-            progress: is called with how many entries are done, and how many there are.
+            progress: is called with how many entries are done, and how many there are. It begins anew if
+                others have stored something meanwhile.
             errors: what to do about an entry that the old codec cannot read or the new one not write:
                 ``'raise'`` the error (what has been rewritten stays so; call this again when the entry is
                 mended or deleted, or go back with the old codec); or ``'skip'`` it and leave it as it is, in

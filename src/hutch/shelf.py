@@ -153,16 +153,26 @@ class Shelf(Beyond, AnyMapping):
         try:
             return loads(data)
         except Exception as problem:
+            if self._loads is None:  # another thread has begun to recode the shelf meanwhile
+                return self._get_by_codec(key)
             self._explain(key, data.view if loads is _unpickled else data, problem)
             raise
 
     def _get_by_codec(self, key: str) -> Any:
         name = self._encode_key(key)
-        try:
-            data = self._fetch(name)
-        except KeyError:
-            raise KeyError(key) from None
-        return self._hand_out(key, self._load(key, data, name))
+        while True:
+            codec = self._codec
+            try:
+                data = self._fetch(name)
+            except KeyError:
+                raise KeyError(key) from None
+            try:
+                value = self._load(key, data, name)
+            except Exception:
+                if self._codec is codec:
+                    raise
+            else:
+                return self._hand_out(key, value)
 
     def _fetch(self, name: bytes) -> Any:
         """The bytes of an entry; a view of them, if they are many, for a codec that wants it."""
@@ -179,7 +189,10 @@ class Shelf(Beyond, AnyMapping):
     def __setitem__(self, key: str, value: Any) -> None:
         dumps = self._dumps
         if dumps is None or self.writeback or self.cache:
+            codec = self._codec
             self._put(key, value, self._dump(key, value))
+            if self._codec is not codec:  # another thread has begun to recode the shelf meanwhile
+                self._put(key, value, self._dump(key, value))
             return
         try:
             name = key.encode(self.keyencoding)
@@ -191,6 +204,8 @@ class Shelf(Beyond, AnyMapping):
             note_unstored(key, problem)
             raise
         self.dict[name] = data
+        if self._dumps is not dumps:  # likewise
+            self._put(key, value, self._dump(key, value))
 
     def __delitem__(self, key: str) -> None:
         name = self._encode_key(key)
@@ -287,6 +302,7 @@ class Shelf(Beyond, AnyMapping):
                 for key, value in values.items():
                     self[key] = value
             return
+        codec = self._codec
         names = {key: self._encode_key(key) for key in values}
         datas = {key: self._dump(key, value) for key, value in values.items()}
         with self._cache_lock():
@@ -294,6 +310,8 @@ class Shelf(Beyond, AnyMapping):
             if self.writeback or self.cache or self._unstored is not None:
                 for key, data in datas.items():
                     self._keep(key, values[key], data)
+        if self._codec is not codec:  # another thread has begun to recode the shelf meanwhile
+            self.update(values)
 
     def clear(self) -> None:
         """Remove all entries."""
