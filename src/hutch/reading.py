@@ -74,11 +74,12 @@ class Reader(Handle):
             return None
         return transaction
 
-    def get(self, key: bytes, large: int = NEVER) -> bytes | None:
+    def get(self, key: bytes, large: int = NEVER, verify: bool | None = None) -> bytes | None:
         """The value of `key`, or None. O(1), no lock.
 
         Args:
             large: above this size `lend` gives what stands for the value, without a copy.
+            verify: what `lend` is told.
 
         Raises:
             CorruptEntryError: the value is damaged; names key and offset.
@@ -99,7 +100,7 @@ class Reader(Handle):
                     _, checksum, line, offset, size = _unpack_slot(page, 16 + 32 * slot)
                     end = offset + size
                     length = len(key)
-                    # Whatever lies behind the value: where it is the key, and the checksum agrees, it is the key's value.
+                    # Whatever lies behind it: where that is the key, and the checksum agrees, it is the key's value.
                     if length < 256 and self.heap.file.view[end : end + length + 1] == _KEY_LENGTHS[length] + key:
                         value = self.heap.file.view[offset:end]
                         if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
@@ -107,15 +108,15 @@ class Reader(Handle):
                     literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
                     if self.directory.file.view[line : line + len(literal)] == literal:
                         if size > large:
-                            return self.lend(key)  # type: ignore[return-value]
+                            return self.lend(key, verify=verify)  # type: ignore[return-value]
                         value = self.heap.file.view[offset : offset + size]
                         if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
                             return value
                 elif index.is_miss(bucket, page) and view[8:16] == index.word:
                     return None
-        return self._get_slowly(key) if large == NEVER else self.lend(key)  # type: ignore[return-value]
+        return self._get_slowly(key) if large == NEVER else self.lend(key, verify=verify)  # type: ignore[return-value]
 
-    def lend(self, key: bytes) -> object:
+    def lend(self, key: bytes, *, verify: bool | None = None) -> object:
         """What `get` gives of a large value: see `Store.lend`."""
         raise NotImplementedError
 

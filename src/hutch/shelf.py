@@ -177,10 +177,12 @@ class Shelf(Beyond, AnyMapping):
     def _fetch(self, name: bytes) -> Any:
         """The bytes of an entry; a view of them, if they are many, for a codec that wants it."""
         if self._views:
+            from hutch.heap import LARGE_BYTES
+
             # Comparing a large value with its checksum takes longer than all else: not for one that is not copied.
             store = getattr(self.dict, "store", None)
             if store is not None:
-                data = store.lend(name, verify=None if self._wraps() else False)
+                data = store.get(name, LARGE_BYTES, None if self._wraps() else False)
                 if data is None:
                     raise KeyError(name)
                 return data if type(data) is bytes else data.view
