@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -413,10 +416,61 @@ def test_what_is_no_database_is_said_to_be_none(own: Path) -> None:
     Path("notes.txt").write_text("nothing in particular")
     answer = command("get", "notes.txt", "x")
     assert answer.code == 4
-    assert "notes.txt" in answer.err
+    assert answer.err == "Error: notes.txt is no database that hutch knows\n"
+    assert command("set", "notes.txt", "x", "1", "--create").code == 4
+    assert not Path("notes.txt.dat").exists()
+
+
+FOREIGN = Path(__file__).parent / "fixtures" / "foreign"
+
+
+@pytest.mark.parametrize("name", ["gnu_shelf", "gnu_s390x", "ndbm", "btree", "old_hash", "sqlitedict"])
+def test_what_other_libraries_wrote(tmp_path: Path, name: str) -> None:
+    with gzip.open(FOREIGN / f"{name}.gz") as source:
+        data = source.read()
+    base = tmp_path / name
+    file = base.with_suffix(".db") if name == "ndbm" else base
+    file.write_bytes(data)
+    count = int(command("len", base).out)
+    assert count > 0
+    assert len(command("keys", base).out.splitlines()) == count
+    for reader in READERS:
+        assert command(reader[0], base).code in (0, 5), reader
+    assert command("get", base, command("keys", base).out.splitlines()[0]).code in (0, 5)
+    loaded = command("load", tmp_path / "copy", "--create", data=command("dump", base, "--bytes").out.encode())
+    assert loaded.out.endswith(" stored\n")
+    assert command("diff", base, tmp_path / "copy") == (0, "", "")
+    assert command("convert", base, tmp_path / "other").code == 0
+    assert command("diff", base, tmp_path / "other", "-q").code == 0
+    for damaged in (data[: len(data) // 2], data[:1500], data[:700] + bytes(len(data) - 700)):
+        file.write_bytes(damaged)
+        for reader in [*READERS, ["get", "x"], ["inspect", "x"], ["convert", str(tmp_path / "none")]]:
+            answer = command(reader[0], base, *reader[1:])
+            assert answer.code in (0, 1, 3, 4, 5), (reader, answer)
 
 
 # The list of commands.
+
+
+def test_help_and_version_import_little() -> None:
+    for arguments in (["--help"], ["--version"], ["no-such-command"]):
+        program = (
+            "import sys; from hutch.cli import main\n"
+            f"try: sys.argv[1:] = {arguments!r}; main()\n"
+            "except SystemExit: print(*sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+        loaded = done.stdout.splitlines()[-1].split()
+        assert "hutch.cli.app" in loaded
+        assert not {"rich", "hutch.store", "hutch.codecs", "hutch.cli.entries", "pickle", "sqlite3"} & set(loaded)
+
+
+def test_get_imports_no_rich(world: Path) -> None:
+    program = f"import sys; sys.argv[1:] = ['get', {str(world / 'stock')!r}, 'pears']; from hutch.cli import main\n"
+    program += "try: main()\nexcept SystemExit: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("[1, 2.5, None, True]\n")
+    assert not {"rich", "unittest", "hutch.cli.stat", "sqlite3"} & set(done.stdout.split())
 
 
 def test_the_list_of_commands_says_what_each_does() -> None:

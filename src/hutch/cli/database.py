@@ -51,9 +51,12 @@ def open_database(name: str, flag: Literal["r", "w"], *, timeout: float | None =
         Failure: there is none.
     """
     base = name_of(name)
-    if not exists(base) and dbm.whichdb(base) is None:
-        if create:
-            return dbm.open(base, "c", timeout=timeout)
+    kind = "hutch.dbm" if exists(base) else dbm.whichdb(base)
+    if kind is None and create:
+        return dbm.open(base, "c", timeout=timeout)
+    if kind == "":
+        raise Failure(f"{name} is no database that hutch knows", UNAVAILABLE)
+    if kind is None:
         folder = os.path.dirname(base)
         if folder and not os.path.isdir(folder):
             raise Failure(f"{name}: there is no folder {folder}", UNAVAILABLE)
