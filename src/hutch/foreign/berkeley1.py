@@ -203,9 +203,13 @@ class BerkeleyOneHash(ReadOnlyDatabase):
 
     def _walk(self) -> Iterator[tuple[bytes, bytes]]:
         for bucket in range(self._last_bucket + 1):
+            seen: set[bytes] = set()
             for key, value in self._pairs(bucket):
                 if self._is_known_hash and bucket not in self._buckets_of(key):
                     raise self._misplaced(key)
+                if key in seen:
+                    raise self._source.corrupt("a key of the database occurs twice", key=key)
+                seen.add(key)
                 yield key, value
 
     def _count(self) -> int:

@@ -146,10 +146,15 @@ class BerkeleyHash(PagedDatabase):
 
     def _walk_pairs(self) -> Iterator[tuple[bytes, bytes, Page]]:
         for bucket in range(self._last_bucket + 1):
+            seen: set[bytes] = set()
             for page in self._pages_of(bucket):
                 for name, item in self._pairs(page):
                     key = self._item(name, page)
                     self._check_key(key, bucket, page)
+                    if key in seen:
+                        problem = "a key of the database occurs twice"
+                        raise self._source.corrupt(problem, page.number * self._page_bytes, key)
+                    seen.add(key)
                     yield key, item, page
 
     def _walk(self) -> Iterator[tuple[bytes, bytes]]:

@@ -148,7 +148,12 @@ class GnuDatabase(ReadOnlyDatabase):
             sound = sound and belongs and reachable
         if not sound:
             raise self._source.corrupt("a bucket of the database contradicts itself", offset)
-        return [elements[place] for place in taken]
+        found = [elements[place] for place in taken]
+        if len({element[0] for element in found}) < count:  # some have the same hash, so perhaps the same key
+            keys = [self._read_key(element) for element in found]
+            if len(set(keys)) < count:
+                raise self._source.corrupt("a key of the database occurs twice", offset)
+        return found
 
     def _read_key(self, element: Element) -> bytes:
         value, start, offset, key_bytes, value_bytes = element
