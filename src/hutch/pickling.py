@@ -236,7 +236,7 @@ class Pickling:
             self._codec.decode(self._encode_key(key), data)  # it knows better what to say
         from hutch.codecs.framing import guess
 
-        looks_like = guess(data) if isinstance(data, (bytes, memoryview)) else None
+        looks_like = guess(data) if type(data) in (bytes, memoryview) else None
         if looks_like in (self._codec.name, *getattr(self._codec, "reads", ())):
             looks_like = None
         hint = "; its bytes look like {}: open the shelf with the codec that wrote them" if looks_like else ""

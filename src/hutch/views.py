@@ -103,7 +103,6 @@ class _Lenient:
         skipped: what the iteration that began last has passed over so far.
     """
 
-    __slots__ = ()
     _mapping: Any
     _errors: OnError
     skipped: list[Skipped]
@@ -127,8 +126,6 @@ class ShelfItems(_Lenient, AnyItems):
         skipped: what the iteration that began last has passed over so far: a list of `Skipped`.
     """
 
-    __slots__ = ("_errors", "skipped")
-
     def __init__(self, mapping: Any, errors: OnError = "raise") -> None:
         super().__init__(mapping)
         self._start(errors)
@@ -143,8 +140,6 @@ class ShelfValues(_Lenient, AnyValues):
     Attributes:
         skipped: as of `ShelfItems`.
     """
-
-    __slots__ = ("_errors", "skipped")
 
     def __init__(self, mapping: Any, errors: OnError = "raise") -> None:
         super().__init__(mapping)
