@@ -237,7 +237,7 @@ class Pickling:
         from hutch.codecs.framing import guess
 
         looks_like = guess(data) if type(data) in (bytes, memoryview) else None
-        if looks_like in (self._codec.name, *getattr(self._codec, "reads", ())):
+        if looks_like in (getattr(self._codec, "name", None), *getattr(self._codec, "reads", ())):
             looks_like = None
         hint = "; its bytes look like {}: open the shelf with the codec that wrote them" if looks_like else ""
         raise UnreadableValueError(
