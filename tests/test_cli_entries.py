@@ -233,6 +233,11 @@ def test_nothing_that_a_stranger_chose_reaches_the_terminal(tmp_path: Path) -> N
         answer = command(arguments[0], tmp_path / "x", *arguments[1:])
         assert "\x1b" not in answer.out + answer.err
         assert "\r" not in answer.out + answer.err
+    for arguments in (["get", r"k\x1b[2J", "--codec", "safe"], ["items", "--codec", "safe"], ["check", "--values"]):
+        answer = command(arguments[0], tmp_path / "x", *arguments[1:])
+        assert answer.code == 5
+        assert "\x1b" not in answer.out + answer.err
+        assert r"evil\x1b[m" in answer.out + answer.err
     assert r"evil\x1b[m.\xed\xb2\x80\r\n" in command("classes", tmp_path / "x").out
 
 

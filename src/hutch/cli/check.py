@@ -10,7 +10,7 @@ import click
 
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import Damage, engine_of, entries, keys_of, name_of, open_database
-from hutch.cli.escapes import escaped, escaped_text
+from hutch.cli.escapes import escaped, printable
 from hutch.cli.exits import DAMAGED, UNREADABLE
 from hutch.cli.options import json_option, name_argument, timeout_option
 from hutch.cli.progress import counted_calls, steps
@@ -55,9 +55,9 @@ def command(
         click.echo(json.dumps(facts, indent=2))
     else:
         for problem in report.problems:
-            click.echo(f"{'fixed' if problem.fixed else 'DAMAGED'}: {problem.message}")
+            click.echo(f"{'fixed' if problem.fixed else 'DAMAGED'}: {printable(problem.message)}")
         for key, message in unreadable:
-            click.echo(f"UNREADABLE: {escaped(key)}: {message}")
+            click.echo(f"UNREADABLE: {escaped(key)}: {printable(message)}")
         click.echo(_verdict(name_of(name), report))
         if unreadable:
             click.echo(f"{count_text(len(unreadable), 'value')} could not be read")
@@ -122,7 +122,7 @@ def _complaints(key: bytes, data: bytes, coding: Coding) -> list[str]:
     if protocol_of(inner) is None:
         return ["it is no pickle: --codec says what it is"]
     return [
-        f"it names {escaped_text(f'{module}.{name}')}, which is not there"
+        f"it names {printable(f'{module}.{name}')}, which is not there"
         for module, name in names_of(inner)
         if is_there(module, name) is False
     ]

@@ -9,7 +9,7 @@ import click
 
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import Damage, entries, open_database
-from hutch.cli.escapes import escaped_text
+from hutch.cli.escapes import printable
 from hutch.cli.exits import UNREADABLE
 from hutch.cli.layers import unwrap
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, timeout_option
@@ -80,7 +80,7 @@ def command(
                     continue
                 names = names_of(inner.data)
             except CodecError as problem:
-                click.echo(f"Unreadable: {key_format.show(key)}: {problem}", err=True)
+                click.echo(f"Unreadable: {key_format.show(key)}: {printable(str(problem))}", err=True)
                 unread += 1
                 continue
             pickles += 1
@@ -108,7 +108,7 @@ def command(
             if is_there(module, qualified) is False:
                 mark = "missing"
             examples = ", ".join(map(key_format.show, seen.examples)) + (", …" if seen.count > _EXAMPLES else "")
-            click.echo(f"{seen.count:>8,}  {mark}  {escaped_text(f'{module}.{qualified}')}  ({examples})")
+            click.echo(f"{seen.count:>8,}  {mark}  {printable(f'{module}.{qualified}')}  ({examples})")
         named = count_text(len(found), "class or function", "classes and functions")
         click.echo(f"{count_text(pickles, 'pickle')}, {named}; {count_text(others, 'other value')}")
     damage.settle(ctx)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from hutch import dbm
+from hutch.cli.escapes import printable
 from hutch.cli.exits import DAMAGED, UNAVAILABLE, Failure
 from hutch.errors import CorruptError
 
@@ -101,7 +102,7 @@ class Damage:
         if not self._quiet:
             import click
 
-            click.echo(f"Damaged: {problem}", err=True)
+            click.echo(f"Damaged: {printable(str(problem))}", err=True)
 
     def settle(self, ctx: click.Context) -> None:
         """End the command with the code for damage if there was any."""

@@ -9,6 +9,7 @@ import click
 
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import Damage, entries, keys_of, open_database
+from hutch.cli.escapes import printable
 from hutch.cli.exits import NEGATIVE
 from hutch.cli.options import KeyFormat, NameType, json_option, key_format_option, timeout_option
 from hutch.cli.progress import steps
@@ -93,7 +94,7 @@ def _shown(key: bytes, data: bytes, coding: Coding) -> str:
     try:
         seen = look(key, data, coding)
     except CodecError as problem:
-        return f"<{problem}>"
+        return printable(f"<{problem}>")
     return one_line(seen.summary if seen.object is MISSING else literal(seen.object), _SHOWN_CHARACTERS)
 
 

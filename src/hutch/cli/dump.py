@@ -15,6 +15,7 @@ import click
 
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import Damage, entries, open_database
+from hutch.cli.escapes import printable
 from hutch.cli.exits import UNREADABLE
 from hutch.cli.options import KeyFormat, key_format_option, name_argument, prefix_option, timeout_option
 from hutch.cli.progress import steps
@@ -82,7 +83,7 @@ def command(
                 try:
                     seen = Seen(len(data), "bytes") if as_bytes else look(key, data, coding)
                 except CodecError as problem:
-                    click.echo(f"Unreadable, and written as bytes: {problem}", err=True)
+                    click.echo(f"Unreadable, and written as bytes: {printable(str(problem))}", err=True)
                     unread += 1
                     seen = Seen(len(data), "bytes")
                 if seen.layers and not unwrap:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["escaped", "escaped_text", "unescaped"]
+__all__ = ["escaped", "printable", "unescaped"]
 
 _NAMED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LETTERS = {"\\": b"\\", "n": b"\n", "r": b"\r", "t": b"\t"}
@@ -29,9 +29,18 @@ def escaped(data: bytes) -> str:
     return "".join(_escaped_character(character) for character in text)
 
 
-def escaped_text(text: str) -> str:
-    """The same for text that a stranger may have chosen: the name of a class, say."""
-    return escaped(text.encode("utf-8", "surrogatepass"))
+def printable(text: str) -> str:
+    """A message or a name that a stranger may have chosen parts of, without what a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escaped_stranger(character) for character in text)
+
+
+def _escaped_stranger(character: str) -> str:
+    named = _NAMED.get(character)
+    if named is not None:
+        return named
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
 def _escaped_character(character: str) -> str:

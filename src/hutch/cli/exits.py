@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from hutch.cli.escapes import printable
 from hutch.errors import CodecError, CorruptError, HutchWarning, LockTimeout, WrongCodecError
 
 __all__ = ["DAMAGED", "NEGATIVE", "UNAVAILABLE", "UNREADABLE", "USAGE", "Failure", "closing"]
@@ -28,7 +29,7 @@ class Failure(click.ClickException):
     """An error that ends the command with a message and a code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.exit_code = exit_code  # type: ignore[misc]  # click shares one among all of a class
 
 
@@ -56,7 +57,7 @@ def _spelled_out(problem: OSError) -> str:
 
 
 def _show_warning(message: Warning | str, *details: Any, **more: Any) -> None:
-    click.echo(f"Warning: {message}", err=True)
+    click.echo(f"Warning: {printable(str(message))}", err=True)
 
 
 @contextmanager

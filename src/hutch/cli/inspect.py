@@ -9,7 +9,7 @@ import click
 
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.entries import fetch
-from hutch.cli.escapes import escaped_text
+from hutch.cli.escapes import printable
 from hutch.cli.layers import unwrap
 from hutch.cli.options import KeyFormat, json_option, key_argument, key_format_option, name_argument, timeout_option
 from hutch.cli.pickles import disassembly, is_allowed, names_of, protocol_of
@@ -86,7 +86,7 @@ def _head(facts: dict[str, Any], names: list[tuple[str, str]]) -> list[str]:
     if "closed" in facts:
         lines.append(f"closed  {facts['closed']}")
     lines += [
-        f"names   {escaped_text(f'{module}.{name}')}{'' if is_allowed(module, name) else '  (SafePickle refuses it)'}"
+        f"names   {printable(f'{module}.{name}')}{'' if is_allowed(module, name) else '  (SafePickle refuses it)'}"
         for module, name in names
     ]
     return lines

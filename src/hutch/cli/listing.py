@@ -12,6 +12,7 @@ import click
 
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import Damage, entries, keys_of, open_database
+from hutch.cli.escapes import printable
 from hutch.cli.exits import UNREADABLE
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, prefix_option, timeout_option
 from hutch.cli.values import MISSING, literal, look, one_line
@@ -101,7 +102,7 @@ def items(
             try:
                 seen = look(key, data, coding)
             except CodecError as problem:
-                click.echo(f"Unreadable: {problem}", err=True)
+                click.echo(f"Unreadable: {printable(str(problem))}", err=True)
                 unread += 1
                 continue
             unread += seen.object is MISSING

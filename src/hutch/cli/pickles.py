@@ -34,7 +34,13 @@ def protocol_of(data: bytes) -> int | None:
         return None
     from pickletools import genops
 
-    return max(opcode.proto for opcode, _, _ in genops(data))
+    protocol = 0
+    try:
+        for opcode, _, _ in genops(data):
+            protocol = max(protocol, opcode.proto)
+    except Exception:  # noqa: BLE001  # an argument that is none: it is a damaged pickle, but a pickle
+        pass
+    return protocol
 
 
 def names_of(data: bytes, *, as_far_as_it_goes: bool = False) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hutch.cli.coding import Coding
-from hutch.cli.escapes import escaped_text
+from hutch.cli.escapes import printable
 from hutch.cli.layers import is_with_buffers, unwrap
 from hutch.errors import CodecError
 
@@ -49,7 +49,7 @@ class Seen:
             shown = ", ".join(self.names[:5]) + (", …" if len(self.names) > 5 else "")
             parts.append(f"names {shown}")
         if self.reason:
-            parts.append(self.reason)
+            parts.append(printable(self.reason))
         return f"<{'; '.join(parts)}>"
 
 
@@ -77,10 +77,11 @@ def look(key: bytes, data: bytes, coding: Coding) -> Seen:
 
 def _look_at_pickle(key: bytes, data: bytes, coding: Coding, size: int, layers: tuple[str, ...]) -> Seen:
     from hutch.cli.pickles import names_of, protocol_of, safe_object
+    from hutch.codecs.pickles import Pickle
 
     if is_with_buffers(data):
         if coding.unpickle:
-            return Seen(size, "pickle with buffers", layers, coding.base("pickle").decode(key, data))
+            return Seen(size, "pickle with buffers", layers, Pickle(buffers=True).decode(key, data))
         return Seen(size, "pickle with buffers", layers, reason="--unpickle makes it an object")
     protocol = protocol_of(data)
     if protocol is None:
@@ -93,7 +94,7 @@ def _look_at_pickle(key: bytes, data: bytes, coding: Coding, size: int, layers: 
         return Seen(size, "pickle", layers, safe_object(key, data), protocol=protocol)
     except CodecError as problem:
         try:
-            names = tuple(escaped_text(f"{module}.{name}") for module, name in names_of(data))
+            names = tuple(printable(f"{module}.{name}") for module, name in names_of(data))
         except CodecError:
             names = ()  # it is damaged, and `problem` says where
         reason = "--unpickle makes it an object" if names else str(problem)

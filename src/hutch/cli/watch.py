@@ -11,6 +11,7 @@ import click
 
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import engine_of, exists, name_of, open_database
+from hutch.cli.escapes import printable
 from hutch.cli.exits import UNAVAILABLE, Failure
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, prefix_option, timeout_option
 from hutch.cli.quantities import count_text
@@ -161,7 +162,7 @@ def _line(
                 else:
                     shown = one_line(seen.summary if seen.object is MISSING else literal(seen.object))
         except (CorruptError, CodecError) as problem:
-            shown = f"<{problem}>"
+            shown = printable(f"<{problem}>")
     if as_json:
         from hutch.cli.records import key_field
 
