@@ -17,7 +17,7 @@ from hutch.errors import (
     OutcomeUnknownError,
     RecoveryWarning,
 )
-from hutch.heap import FreeSpace, gaps
+from hutch.heap import FreeSpace, apart, gaps
 from hutch.index import Index
 from hutch.journal import Journal, operations
 from hutch.rebuild import open_journal
@@ -196,10 +196,12 @@ class CatchingUp(Attaching):
 
         Only right after a checkpoint: until then recovery may need what has been given up since the last one.
         """
-        if self.is_pinned():
+        kept: list[tuple[int, int]] = []
+        if self.is_pinned_whole():
             self.heap.free = None
         elif self.heap.free is not None:
-            for start, blocks in self.freed:
+            given_up, kept = apart(self.freed, self.pinned_spans())
+            for start, blocks in given_up:
                 self.heap.free.add(start, blocks)
         else:
             free_blocks = index.heap_blocks - index.heap_floor - index.live_blocks
@@ -210,10 +212,12 @@ class CatchingUp(Attaching):
                     if entry[2] and not entry[0] & fmt.LOST
                 )
                 try:
-                    self.heap.free = FreeSpace(gaps(owned, index.heap_floor, index.heap_blocks))
+                    unowned = gaps(owned, index.heap_floor, index.heap_blocks)
+                    unowned, kept = apart(unowned, self.pinned_spans())
+                    self.heap.free = FreeSpace(unowned)
                 except CorruptIndexError:
                     self.heap.free = None  # whoever needs the damaged page makes a new index
-        self.freed.clear()
+        self.freed[:] = kept  # somebody is looking at these: the next checkpoint asks again
         self.freed_blocks = 0
 
 

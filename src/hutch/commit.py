@@ -2,7 +2,7 @@
 
 1. the writer lock is held, the handle has caught up (`Handle.enter`);
 2. reserve: index buckets, heap blocks, directory padding, journal: what can fail for want of space fails here;
-3. values to free extents of the heap;
+3. values to free extents of the heap (large ones already while the statement is being prepared);
 4. `pending` = 1; lines for new keys into the directory's padding;
 5. the journal record: THE COMMIT POINT (with durability "commit": heap if large values wait there, then the journal);
 6. the index, under its version word; `pending` = 0.
@@ -20,12 +20,15 @@ from collections.abc import Iterable
 from hutch import format as fmt
 from hutch.errors import CorruptDirectoryError, CorruptIndexError
 from hutch.handle import Handle
+from hutch.heap import LARGE_BYTES
 from hutch.index import Index, Position
 from hutch.journal import Journal
 from hutch.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from hutch.directory import DirectoryFile
 
 __all__ = [
@@ -41,8 +44,9 @@ __all__ = [
 
 _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
 
-# A key, its new value (None: delete it), and whether the key is to move to the end if it exists.
-Change = tuple[bytes, "bytes | memoryview | None", bool]
+# A key, its new value, and whether the key is to move to the end if it exists. The value is bytes, a memoryview
+# of bytes, if it is large also Pieces, or None: delete the key.
+Change = tuple[bytes, "Any", bool]
 
 
 class _Step(NamedTuple):
@@ -136,13 +140,17 @@ def commit(
                 start = reused
                 taken.append((start, blocks))
             offset = start << 9
-            checksum = fmt.checksum_of(value, key_hash)
+            if size > LARGE_BYTES:
+                heap.reserve(max(heap_blocks, start + blocks))
+                checksum = heap.write_large(offset, value, key_hash)
+            else:
+                checksum = fmt.checksum_of(value, key_hash)
             entry = (line, offset, size, checksum)
             indexed = entry
             if blocks and size <= fmt.INLINE_LIMIT_BYTES and fmt.has_room_for_key(size, key):
                 values.append((offset, b"".join((value, fmt.KEY_LENGTHS[len(key)], key))))
                 indexed = (line | fmt.KEYED, offset, size, checksum)
-            elif blocks:
+            elif blocks and size <= LARGE_BYTES:
                 values.append((offset, value))
             if position is None:
                 if not line:

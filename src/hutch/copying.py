@@ -15,6 +15,7 @@ from hutch import format as fmt
 from hutch.directory import write_directory
 from hutch.errors import CorruptEntryError
 from hutch.files import File
+from hutch.heap import LARGE_BYTES
 from hutch.names import Names
 from hutch.scan import collect
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from hutch.store import Store
 
 __all__ = ["backup", "pinned"]
+
+_CHUNK_BYTES = 1024 * 1024
 
 
 @contextmanager
@@ -82,22 +85,49 @@ def _copy_values(store: Store, heap: File, database_id: int) -> list[tuple[bytes
     entries: list[tuple[bytes, fmt.Entry]] = []
     position = 0
     for key, entry in collect(store):
-        line, offset, size, checksum = entry
-        value = store.read_value(entry)
-        is_whole = len(value) == size and not line & fmt.LOST
-        if is_whole and not line & fmt.UNVERIFIED:
-            is_whole = fmt.checksum_of(value, fmt.hash_key(key, store.seed)) == checksum
-        if not is_whole:
-            raise CorruptEntryError(
-                f"the value of {key!r} at offset {offset} is damaged, so there is no whole copy to be had; "
-                "check(fix=True) removes damaged entries",
-                file=store.heap.file.file.path,
-                offset=offset,
-                key=key,
-            )
-        if size:
-            heap.write_at(position, value)
-        new_checksum = fmt.checksum_of(value, fmt.hash_key(key, database_id))
-        entries.append((key, (0, position if size else 0, size, new_checksum)))
+        size = entry[2]
+        if size > LARGE_BYTES:
+            checksum = _copy_large(store, key, entry, heap, position, database_id)
+        else:
+            value = store.read_value(entry)
+            if len(value) != size:
+                raise _damaged(store, key, entry)
+            _compare(store, key, entry, fmt.checksum_of(value, fmt.hash_key(key, store.seed)))
+            checksum = fmt.checksum_of(value, fmt.hash_key(key, database_id))
+            if size:
+                heap.write_at(position, value)
+        entries.append((key, (0, position if size else 0, size, checksum)))
         position += fmt.block_count(size) * fmt.BLOCK_BYTES
     return entries
+
+
+def _copy_large(store: Store, key: bytes, entry: fmt.Entry, heap: File, position: int, database_id: int) -> int:
+    """Copy a value chunk by chunk; returns its checksum in the copy."""
+    _, offset, size, _ = entry
+    old, new = fmt.Hasher(seed=fmt.hash_key(key, store.seed)), fmt.Hasher(seed=fmt.hash_key(key, database_id))
+    for start in range(0, size, _CHUNK_BYTES):
+        wanted = min(_CHUNK_BYTES, size - start)
+        chunk = store.heap.read(offset + start, wanted)
+        if len(chunk) != wanted:
+            raise _damaged(store, key, entry)
+        old.update(chunk)
+        new.update(chunk)
+        heap.write_at(position + start, chunk)
+    _compare(store, key, entry, old.intdigest() & fmt.CHECKSUM_MASK)
+    return new.intdigest() & fmt.CHECKSUM_MASK
+
+
+def _compare(store: Store, key: bytes, entry: fmt.Entry, checksum: int) -> None:
+    if entry[0] & fmt.LOST or not (entry[0] & fmt.UNVERIFIED or checksum == entry[3]):
+        raise _damaged(store, key, entry)
+
+
+def _damaged(store: Store, key: bytes, entry: fmt.Entry) -> CorruptEntryError:
+    offset = entry[1]
+    return CorruptEntryError(
+        f"the value of {key!r} at offset {offset} is damaged, so there is no whole copy to be had; "
+        "check(fix=True) removes damaged entries",
+        file=store.heap.file.file.path,
+        offset=offset,
+        key=key,
+    )

@@ -17,13 +17,16 @@ same database open. ``python -m hutch.dbm FILE...`` prints which module opens ea
 
 from __future__ import annotations
 
+import os
 from collections.abc import MutableMapping, ValuesView
 
 from hutch.blocks import Slot, Transaction
 from hutch.encoding import encode_key, encode_value
 from hutch.errors import ClosedError, HutchError
+from hutch.heap import LARGE_BYTES
 from hutch.ordered import OrderedAccess
-from hutch.store import open_store
+from hutch.reading import NEVER
+from hutch.store import flat, open_store
 from hutch.whichdb import whichdb
 
 TYPE_CHECKING = False
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
     from _typeshed import SupportsKeysAndGetItem
 
+    from hutch.codecs.base import Pieces
     from hutch.encoding import FileName, Key, Value
     from hutch.maintenance import CheckReport, Statistics
     from hutch.store import Store
@@ -93,7 +97,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
     def __getitem__(self, key: Key) -> bytes:
         if type(key) is not bytes:
             key = encode_key(key)
-        value = self._get(key)
+        value = self._get(key, NEVER)
         if value is None:
             raise KeyError(key)
         return value
@@ -101,7 +105,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
     def __setitem__(self, key: Key, value: Value) -> None:
         if type(key) is not bytes:
             key = encode_key(key)
-        self._put(key, value if type(value) is bytes else encode_value(value))
+        self._put(key, value if type(value) is bytes else _as_stored(value))
 
     def __delitem__(self, key: Key) -> None:
         if type(key) is not bytes:
@@ -121,7 +125,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
     def get(self, key: Key, default: Default) -> bytes | Default: ...  # noqa: F811
     def get(self, key: Key, default: Any = None) -> Any:  # noqa: F811
         """Return the value of `key`, or `default`."""
-        value = self._get(key if type(key) is bytes else encode_key(key))
+        value = self._get(key if type(key) is bytes else encode_key(key), NEVER)
         return default if value is None else value
 
     def view(self, key: Key, *, verify: bool = False) -> memoryview:
@@ -228,16 +232,16 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
             other: a mapping, an object with ``keys()``, or pairs of key and value.
             more: entries whose keys are text.
         """
-        changes: dict[bytes, bytes | None] = {}
+        changes: dict[bytes, bytes | memoryview | Pieces | None] = {}
         source: Any = other
         if hasattr(source, "keys"):
             for key in source.keys():  # noqa: SIM118  # all that such an object must have, besides []
-                changes[encode_key(key)] = encode_value(source[key])
+                changes[encode_key(key)] = _as_stored(source[key])
         else:
             for key, value in source:
-                changes[encode_key(key)] = encode_value(value)
+                changes[encode_key(key)] = _as_stored(value)
         for name, value in more.items():
-            changes[encode_key(name)] = encode_value(value)
+            changes[encode_key(name)] = _as_stored(value)
         self.store.apply(changes)
 
     def clear(self) -> None:
@@ -399,6 +403,22 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
             raise ClosedError
 
 
+def _as_stored(value: Value | Pieces) -> bytes | memoryview | Pieces:
+    """A value as the engine takes it: a large buffer is not copied, for it is written and hashed in one go.
+
+    Raises:
+        TypeError: neither text nor an object with a buffer.
+        UnicodeEncodeError: text that UTF-8 cannot hold (a lone surrogate).
+    """
+    if isinstance(value, (str, bytes)):
+        return encode_value(value)
+    try:
+        data = flat(value)
+    except TypeError:
+        raise TypeError("values must be bytes or strings") from None
+    return data if len(data) > LARGE_BYTES else bytes(data)  # small ones are copied: see `encode_value`
+
+
 def open(  # noqa: A001  # the name that every module of this kind has
     file: FileName,
     flag: Literal["r", "w", "c", "n"] = "c",
@@ -409,7 +429,7 @@ def open(  # noqa: A001  # the name that every module of this kind has
     timeout: float | None = None,
     verify: bool = True,
 ) -> Database:
-    """Open a database.
+    """Open a database; what another library has made is opened as what it is (see `hutch.foreign`).
 
     Args:
         file: the name of the database; its files have it with ``.dat``, ``.dir`` and others added.
@@ -427,12 +447,23 @@ def open(  # noqa: A001  # the name that every module of this kind has
             dbm.dumb nor hutch has written; nothing on the disk has changed.
         FileNotFoundError: flag ``'r'`` or ``'w'``, and there is no such database. None is made.
         LockTimeout: the database is open elsewhere, and one of the handles is exclusive.
+        UnsupportedFileError: there is a database of this name that another library has made, and it cannot be
+            read, or, but for flag ``'r'``, not be written to here.
         OSError: as the operating system has it.
     """
     if flag not in _FLAGS:
         raise ValueError("Flag must be one of 'r', 'w', 'c', or 'n'")
     if durability not in _DURABILITIES:
         raise ValueError("Durability must be one of 'close' or 'commit'")
+    if flag != "n" and not os.path.exists(os.fsencode(file) + b".dat"):
+        kind = whichdb(file)
+        if kind and kind != "hutch.dbm":
+            from hutch.foreign.opening import open_foreign
+
+            other: Any = open_foreign(
+                file, flag, mode, kind=kind, durability=durability, exclusive=exclusive, timeout=timeout
+            )
+            return other  # type: ignore[no-any-return]  # the same names, as far as the format allows
     return Database(
         open_store(file, flag, mode, durability=durability, exclusive=exclusive, timeout=timeout, verify=verify)
     )

@@ -21,7 +21,8 @@
         └── CorruptJournalError
 
     HutchWarning (UserWarning)
-    └── RecoveryWarning                  something was repaired or set aside; says what and where
+    ├── RecoveryWarning                  something was repaired or set aside; says what and where
+    └── UnstoredChangeWarning            an object of a shelf was changed and never stored
 
 A foreign ``OSError`` (no space, no permission) passes through as the operating system raised it.
 """
@@ -48,6 +49,7 @@ __all__ = [
     "RecoveryWarning",
     "TamperedError",
     "TransactionError",
+    "UnstoredChangeWarning",
     "UnsupportedFileError",
     "WrongCodecError",
 ]
@@ -189,3 +191,13 @@ class HutchWarning(UserWarning):
 
 class RecoveryWarning(HutchWarning):
     """Something was repaired, adopted or set aside."""
+
+
+class UnstoredChangeWarning(HutchWarning):
+    """An object was fetched from a shelf, changed, and never stored; it bears the line that fetched it.
+
+    Attributes:
+        key: the key of the entry.
+    """
+
+    key: str | None = None

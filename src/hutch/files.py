@@ -31,6 +31,8 @@ __all__ = ["File", "FileSystem", "MappedFile", "View"]
 
 # Larger pieces go through pwrite: it needs no page fault for each 4 KiB.
 _STORE_LIMIT_BYTES = 16 * 1024
+# No call moves 2 GiB: Linux does less than it was asked for, and others refuse.
+_MAX_CALL_BYTES = 1024 * 1024 * 1024
 # A file above this size is read with pread until it has seen so many reads: a mapping makes whole
 # neighbourhoods of each page resident, which a process that wants a few values should not pay for.
 _COLD_FILE_BYTES = 4 * 1024 * 1024
@@ -80,10 +82,11 @@ class File:
 
     def read_at(self, offset: int, size_bytes: int) -> bytes:
         """Read up to `size_bytes`; fewer only at the end of the file."""
+        if size_bytes > _MAX_CALL_BYTES:
+            return self._read_large(offset, size_bytes)
         data = os.pread(self.fd, size_bytes, offset)
         if len(data) == size_bytes or not data:
             return data
-        # One read returns at most 2 GiB on Linux.
         pieces = [data]
         done = len(data)
         while done < size_bytes and (data := os.pread(self.fd, size_bytes - done, offset + done)):
@@ -91,14 +94,33 @@ class File:
             done += len(data)
         return b"".join(pieces)
 
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer`; returns how much of it, which is all but at the end of the file."""
+        done = 0
+        while done < len(buffer):
+            count = os.preadv(self.fd, [buffer[done : done + _MAX_CALL_BYTES]], offset + done)
+            if not count:
+                break
+            done += count
+        return done
+
+    def _read_large(self, offset: int, size_bytes: int) -> bytes:
+        """`read_at` by way of a mapping: pieces would have to be joined, which takes their memory twice."""
+        size_bytes = min(size_bytes, self.size() - offset)
+        if size_bytes <= 0:
+            return b""
+        start = offset - offset % mmap.ALLOCATIONGRANULARITY
+        with mmap.mmap(self.fd, offset - start + size_bytes, access=mmap.ACCESS_READ, offset=start) as mapping:
+            return mapping[offset - start :]
+
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of `data`: pwrite may write less and return normally."""
-        written = os.pwrite(self.fd, data, offset)
+        written = os.pwrite(self.fd, data, offset) if len(data) <= _MAX_CALL_BYTES else 0
         if written == len(data):
             return
         rest = memoryview(data)
         while written < len(rest):
-            written += os.pwrite(self.fd, rest[written:], offset + written)
+            written += os.pwrite(self.fd, rest[written : written + _MAX_CALL_BYTES], offset + written)
 
     def allocate(self, size_bytes: int) -> None:
         """Make the file at least `size_bytes` long, with blocks behind every byte (new ones are 0)."""
@@ -218,33 +240,42 @@ class FileSystem:
     def open_locks(self, path: str, *, writable: bool) -> Locks:
         return open_locks(path, writable=writable)
 
-    def map_pinned(self, path: str, model: os.stat_result) -> memoryview | None:
-        """All of the heap at `path`, to read, under a pin that lives as long as anything refers to the memory.
+    def map_pinned(self, path: str, model: os.stat_result, extent: tuple[int, int] | None = None) -> memoryview | None:
+        """The heap at `path`, to read, under a lock that lives as long as anything refers to the memory.
 
         Args:
             model: the status of the file that `path` is to name.
+            extent: offset and size of a value: only that is mapped, and left alone by all who write; None: all.
 
         Returns:
-            None where there can be no pin: the name is another file's by now, or this process may not open it.
+            None where this cannot be: the name is another file's by now, or this process may not open it, or it
+            ends before the extent does.
+
+        Raises:
+            OSError: no descriptor, or no memory.
         """
         try:
-            fd, pin = open_pin(path)
+            fd, pin = open_pin(path, extent)
         except OSError as problem:
             if problem.errno in _NO_PIN:
                 return None
             raise
         try:
             status = os.fstat(fd)
-            if (status.st_dev, status.st_ino) != (model.st_dev, model.st_ino) or not status.st_size:
+            offset, size_bytes = extent or (0, status.st_size)
+            is_same = (status.st_dev, status.st_ino) == (model.st_dev, model.st_ino)
+            if not is_same or not size_bytes or offset + size_bytes > status.st_size:
                 return None
-            mapping = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)  # it has its own copy of the descriptor
+            skipped = offset % mmap.ALLOCATIONGRANULARITY
+            # It has its own copy of the descriptor.
+            mapping = mmap.mmap(fd, skipped + size_bytes, access=mmap.ACCESS_READ, offset=offset - skipped)
             if pin != fd:
                 import weakref
 
                 # Not at exit: threads may still be looking, and the system closes it all the same.
                 weakref.finalize(mapping, os.close, pin).atexit = False
                 pin = fd
-            return memoryview(mapping)
+            return memoryview(mapping)[skipped:]
         finally:
             os.close(fd)
             if pin != fd:

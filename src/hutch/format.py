@@ -13,6 +13,7 @@ from __future__ import annotations
 from struct import Struct
 from zlib import crc32
 
+from xxhash import xxh3_64 as Hasher  # noqa: N812  # a class
 from xxhash import xxh3_64_intdigest as hash64
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LOST",
     "OFFSET_MASK",
     "UNVERIFIED",
+    "Hasher",
     "block_count",
     "checksum_of",
     "format_line",

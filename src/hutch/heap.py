@@ -15,12 +15,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sortedcontainers import SortedList
 
-__all__ = ["FreeSpace", "Heap"]
+    from hutch.codecs.base import Pieces
+
+__all__ = ["LARGE_BYTES", "FreeSpace", "Heap"]
 
 _GROWTH_BYTES = 16 * 1024
 _MAX_GROWTH_BYTES = 64 * 1024 * 1024
 # Neighbouring small values are written with one call up to this size.
 _RUN_BYTES = 1024 * 1024
+# A value above this size is written in chunks, each of which is still in the processor's cache when it has been hashed.
+LARGE_BYTES = 1024 * 1024
+_CHUNK_BYTES = 1024 * 1024
 
 
 class FreeSpace:
@@ -94,6 +99,26 @@ def gaps(owned: Iterable[tuple[int, int]], first_block: int, end_block: int) -> 
     return free
 
 
+def apart(
+    extents: Iterable[tuple[int, int]], barred: list[tuple[int, int]]
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Divide (start, length) extents into what lies outside of the barred (start, end) spans, and what inside."""
+    outside: list[tuple[int, int]] = []
+    inside: list[tuple[int, int]] = []
+    spans = sorted(barred)
+    for start, length in extents:
+        end = start + length
+        for first, last in spans:
+            if start < last and first < end:
+                if start < first:
+                    outside.append((start, first - start))
+                inside.append((max(start, first), min(end, last) - max(start, first)))
+                start = last
+        if start < end:
+            outside.append((start, end - start))
+    return outside, inside
+
+
 class Heap:
     """NAME.dat, open. `free` is None until there is enough free space to be worth a list."""
 
@@ -148,3 +173,36 @@ class Heap:
             run_end = offset + len(value)
         if run:
             self.file.write(run_start, b"".join(run))
+
+    def write_large(self, offset: int, value: bytes | memoryview | Pieces, key_hash: int) -> int:
+        """Write one value above LARGE_BYTES into reserved space without joining or copying it whole.
+
+        Returns:
+            The checksum of what has been written: of a buffer that another thread changes meanwhile, too.
+        """
+        hasher = fmt.Hasher(seed=key_hash)
+        write_at = self.file.file.write_at
+        if type(value) is bytes:
+            whole = memoryview(value)
+            for start in range(0, len(whole), _CHUNK_BYTES):
+                piece = whole[start : start + _CHUNK_BYTES]
+                hasher.update(piece)
+                write_at(offset + start, piece)
+            return hasher.intdigest() & fmt.CHECKSUM_MASK
+        buffers = [value] if isinstance(value, memoryview) else value.buffers  # type: ignore[union-attr]
+        chunk = memoryview(bytearray(_CHUNK_BYTES))
+        used = 0
+        for buffer in buffers:
+            start, left = 0, len(buffer)
+            while left:
+                count = min(left, _CHUNK_BYTES - used)
+                chunk[used : used + count] = buffer[start : start + count]
+                used, start, left = used + count, start + count, left - count
+                if used == _CHUNK_BYTES:
+                    hasher.update(chunk)
+                    write_at(offset, chunk)
+                    offset, used = offset + used, 0
+        if used:
+            hasher.update(chunk[:used])
+            write_at(offset, chunk[:used])
+        return hasher.intdigest() & fmt.CHECKSUM_MASK

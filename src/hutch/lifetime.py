@@ -85,7 +85,11 @@ def spelled_out(problem: Exception) -> Exception:
 
 def _write_back_at_exit(this: weakref.ref[Shelf]) -> None:
     shelf = this()
-    if shelf is None or not (shelf.writeback and shelf.cache):
+    if shelf is None:
+        return
+    if shelf._unstored is not None:
+        shelf._unstored.review()
+    if not (shelf.writeback and shelf.cache):
         return
     if not shelf._lock.acquire(timeout=_EXIT_PATIENCE_SECONDS):
         raise ShelveError(f"another thread keeps {shelf!r} busy: what was changed in its cache has not been stored")
@@ -104,6 +108,8 @@ def _after_fork() -> None:
         shelf = this()
         if shelf is not None:
             shelf._start_cache()
+            if shelf._unstored is not None:
+                shelf._unstored.forget()
 
 
 if hasattr(os, "register_at_fork"):

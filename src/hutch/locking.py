@@ -1,15 +1,17 @@
-"""The four locks of a database, all on NAME.dat, which nobody ever replaces or unlinks.
+"""The locks of a database, all on NAME.dat, which nobody ever replaces or unlinks.
 
 | lock | held by | shared | exclusive |
 |---|---|---|---|
 | writer | a statement that writes, a transaction, a recovery | - | one at a time |
 | presence | every open handle | ordinary handles | ``exclusive=True``; a close that finds itself last |
-| owner | a handle that writes again and again, alone: see `owning` | - | one at a time |
-| pin | a live zero-copy view, a backup | any number | never taken; only asked about |
+| owner | a handle that writes again and again with nobody in between: see `owning` | - | one at a time |
+| pin | live views of small values, a backup | any number | never taken; only asked about |
+| extent | a live view of the value that lies there | any number | never taken; only asked about |
 
 Where the system has them these are open file description locks on single bytes far past the end of
-the file. POSIX record locks will not do: they vanish when any descriptor of the file is closed. flock
-cannot tell ranges apart, so where only flock exists each lock gets a file of its own.
+the file; an extent is locked where it is. POSIX record locks will not do: they vanish when any descriptor of the
+file is closed. flock cannot tell ranges apart, so where only flock exists each of the first four locks gets a file
+of its own, and the pin does for every view.
 
 Both kinds belong to the open file description, which a forked child shares: the child closes its
 copies (`Locks.forget`) and opens its own before it does anything else.
@@ -93,6 +95,21 @@ class OfdRange:
         """Whether another handle holds it, shared or exclusive. Takes nothing."""
         answer = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, self._exclusive)
         return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
+
+    def locked_extents(self) -> list[tuple[int, int]]:
+        """(start, end) of what is locked in the file itself, in no order. O(locks)."""
+        found: list[tuple[int, int]] = []
+        spans = [(0, _FIRST_LOCK_OFFSET)]
+        while spans:
+            start, end = spans.pop()
+            question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, end - start, 0)
+            kind, _, at, size, _ = _FLOCK.unpack(fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, question))
+            if kind == fcntl.F_UNLCK:
+                continue
+            at, stop = max(at, start), min(at + size, end) if size else end
+            found.append((at, stop))
+            spans += [span for span in ((start, at), (stop, end)) if span[0] < span[1]]
+        return found
 
 
 class FlockRange:
@@ -184,6 +201,10 @@ class Locks:
             reason = "open elsewhere" if exclusive else "opened by another handle with exclusive=True"
             self._wait(self.presence, not exclusive, timeout_seconds, reason)
 
+    def locked_extents(self) -> list[tuple[int, int]]:
+        """(start, end) of what views of any handle look at, in bytes; none where the pin is there for all."""
+        return self.pin.locked_extents() if isinstance(self.pin, OfdRange) else []
+
     def _wait(self, lock: RangeLock, shared: bool, timeout_seconds: float | None, reason: str) -> None:
         if timeout_seconds is None:
             lock.wait(shared=shared)
@@ -238,17 +259,21 @@ def open_locks(path: str, *, writable: bool, use_ofd: bool = HAS_OFD) -> Locks:
     return Locks(fds, ranges, identity, path)
 
 
-def open_pin(path: str, *, use_ofd: bool = HAS_OFD) -> tuple[int, int]:
-    """Open the heap at `path` with a shared pin of its own: (descriptor of the heap, descriptor that has the pin).
+def open_pin(path: str, extent: tuple[int, int] | None = None, *, use_ofd: bool = HAS_OFD) -> tuple[int, int]:
+    """Open the heap at `path` with a shared lock of its own: (descriptor of the heap, descriptor that has the lock).
 
-    The pin holds until nobody has that description any more: no copy of the descriptor, in whatever process a fork
+    The lock holds until nobody has that description any more: no copy of the descriptor, in whatever process a fork
     has brought it to, and no mapping that was made from it. It is never unlocked, only let go of. On Linux both are
-    one, so a mapping carries its own pin; elsewhere the second must be kept open for as long as the mapping lives.
+    one, so a mapping carries its own lock; elsewhere the second must be kept open for as long as the mapping lives.
+
+    Args:
+        extent: offset and size of the value that is to be left alone; None: the pin, which is for all of the heap.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         if use_ofd:
-            OfdRange(fd, 2).wait(shared=True)
+            start, size = extent or (_FIRST_LOCK_OFFSET + 2, 1)
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, start, size, 0))
             return fd, fd
         pin = _open_lock_file(os.path.realpath(path) + ".pin", os.fstat(fd))
         try:

@@ -9,6 +9,7 @@ from hutch.commit import Change
 from hutch.copying import backup
 from hutch.errors import CorruptEntryError, CorruptIndexError, CorruptJournalError
 from hutch.files import MappedFile
+from hutch.heap import LARGE_BYTES
 from hutch.journal import Journal, operations
 from hutch.packing import reorganize
 from hutch.recovery import Snapshot
@@ -44,11 +45,16 @@ def clear(store: Store, changes: list[Change]) -> None:
     for key, value, _ in changes:
         if value is not None:
             key_hash = fmt.hash_key(key, store.seed)
-            entry = (0, position << fmt.BLOCK_SHIFT, len(value), fmt.checksum_of(value, key_hash))
-            snapshot.entries[key] = entry
-            if value:
-                extents.append((entry[1], value))
+            offset = position << fmt.BLOCK_SHIFT
             position += fmt.block_count(len(value))
+            if len(value) > LARGE_BYTES:
+                store.heap.reserve(position)
+                checksum = store.heap.write_large(offset, value, key_hash)
+            else:
+                checksum = fmt.checksum_of(value, key_hash)
+                if value:
+                    extents.append((offset, value))
+            snapshot.entries[key] = (0, offset, len(value), checksum)
     if extents:
         store.heap.reserve(position)
         store.heap.write(extents)

@@ -10,9 +10,12 @@ from __future__ import annotations
 from hutch import format as fmt
 from hutch.checkpoint import checkpoint, rewrite
 from hutch.commit import Change, commit
+from hutch.heap import LARGE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from hutch.store import Store
 
 __all__ = ["reorganize"]
@@ -104,7 +107,7 @@ def _move(store: Store, moves: list[tuple[int, int | None]]) -> bool:
     for line, place in moves:
         key = store.directory.key_at(line & fmt.OFFSET_MASK)
         try:
-            value = store.get_committed(key)
+            value = _value(store, key)
         except OSError:
             continue  # damaged: it stays where it is, for check() to report
         if value is None:
@@ -120,3 +123,15 @@ def _move(store: Store, moves: list[tuple[int, int | None]]) -> bool:
         commit(store, batch, len(batch), durable=False, places=places)
         moved = True
     return moved
+
+
+def _value(store: Store, key: bytes) -> bytes | memoryview | None:
+    """The value of a key; a large one is not copied to be written elsewhere."""
+    entry = store.find_entry(key)
+    if entry is not None and entry[2] > LARGE_BYTES and not entry[0] & (fmt.UNVERIFIED | fmt.LOST):
+        _, offset, size, checksum = entry
+        heap: Any = store.heap.file.view  # a mapping, since this handle writes
+        value = memoryview(heap)[offset : offset + size]
+        if len(value) == size and fmt.checksum_of(value, fmt.hash_key(key, store.seed)) == checksum:
+            return value
+    return store.get_committed(key, verify=True)

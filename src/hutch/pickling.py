@@ -6,6 +6,8 @@ calls these directly: `_dumps` and `_loads` are set where two functions are all 
 
 from __future__ import annotations
 
+import sys
+
 try:  # `pickle` brings `re` along; its two functions are these
     from _pickle import dumps, loads
 except ImportError:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from hutch.codecs.base import Data
+    from hutch.unstored import Unstored
 
     Serializer: TypeAlias = Callable[[Any, int], Any]
     Deserializer: TypeAlias = Callable[[bytes], Any]
@@ -30,6 +33,7 @@ __all__ = [
     "ShelveError",
     "UnreadableValueError",
     "check_codec",
+    "loads",
     "no_text",
     "note_unstored",
     "storable",
@@ -97,6 +101,7 @@ class Pickling:
     _protocol: int | None
     _dumps: Serializer | None
     _loads: Deserializer | None
+    _unstored: Unstored | None = None  # what has been given out, if that is to be watched
 
     def _set_pickling(
         self,
@@ -114,10 +119,18 @@ class Pickling:
         check_codec(codec, protocol, serializer, deserializer)
         self.keyencoding = keyencoding
         if codec is None:
-            codec = Functions(
-                serializer or dumps, deserializer or loads, _DEFAULT_PROTOCOL if protocol is None else protocol
-            )
+            codec = self._default_codec(protocol, serializer, deserializer)
         self._use(codec)
+
+    def _default_codec(
+        self,
+        protocol: int | None = None,
+        serializer: Serializer | None = None,
+        deserializer: Deserializer | None = None,
+    ) -> Codec:
+        if protocol is None:
+            protocol = _DEFAULT_PROTOCOL
+        return Functions(serializer or dumps, deserializer or loads, protocol)
 
     def _use(self, codec: Codec) -> None:
         """Go over to a codec, and to what is quick about it."""
@@ -125,11 +138,22 @@ class Pickling:
         self._protocol, self._dumps, self._loads = None, None, None
         if type(codec) is Functions:
             self._protocol, self._dumps, self._loads = codec.protocol, codec.serializer, codec.deserializer
+        elif _is_plain(codec):
+            protocol: int | None = codec.protocol  # type: ignore[attr-defined]
+            self._protocol = _DEFAULT_PROTOCOL if protocol is None else protocol
+            self._dumps, self._loads = dumps, loads
+        if self._unstored is not None:  # what is quick looks neither right nor left
+            self._dumps = self._loads = None
 
     @property
     def codec(self) -> Codec:
         """What makes bytes of the objects, and objects of the bytes."""
-        return self._codec
+        codec = self._codec
+        if type(codec) is Functions and codec.serializer is dumps and codec.makes_pickles:
+            from hutch.codecs.pickles import Pickle
+
+            return Pickle(codec.protocol)
+        return codec
 
     @property
     def serializer(self) -> Serializer | None:
@@ -208,19 +232,28 @@ class Pickling:
         if isinstance(problem, MemoryError):
             problem.add_note(f"hutch: this was the value of key {key!r}")
             return
+        if self._loads is not None and type(self._codec) is not Functions:
+            self._codec.decode(self._encode_key(key), data)  # it knows better what to say
         from hutch.codecs.framing import guess
 
-        looks_like = guess(data) if isinstance(data, (bytes, memoryview)) else None
-        if looks_like is not None and looks_like == getattr(innermost(self._codec), "name", None):
+        looks_like = guess(data) if type(data) in (bytes, memoryview) else None
+        if looks_like in (getattr(self._codec, "name", None), *getattr(self._codec, "reads", ())):
             looks_like = None
-        hint = (
-            "" if looks_like is None else f". It looks like what the codec {looks_like} makes: open the shelf with it"
-        )
+        hint = "; its bytes look like {}: open the shelf with the codec that wrote them" if looks_like else ""
         raise UnreadableValueError(
-            f"the value of key {key!r} cannot be read: {type(problem).__name__}: {problem}{hint}",
+            f"the value of key {key!r} cannot be read: {type(problem).__name__}: {problem}{hint.format(looks_like)}",
             key=key,
             looks_like=looks_like,
         ) from problem
+
+
+def _is_plain(codec: Any) -> bool:
+    """Whether a codec is `hutch.codecs.Pickle` without any option but a protocol."""
+    pickles = sys.modules.get("hutch.codecs.pickles")
+    if pickles is None or type(codec) is not pickles.Pickle or codec.buffers:
+        return False
+    options = (codec.dispatch_table, codec.reducer_override, codec.persistent_id, codec.persistent_load, codec.renames)
+    return options == (None,) * len(options)
 
 
 def storable(mapping: Any, data: Any) -> Any:

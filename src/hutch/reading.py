@@ -22,13 +22,14 @@ from hutch.names import Names
 from hutch.scan import changes_since, scan
 from hutch.transaction import Transaction
 
-__all__ = ["Reader"]
+__all__ = ["NEVER", "Reader"]
 
 _TORN = (CorruptError, struct.error, OverflowError, MemoryError, ValueError)
 _hash_key = fmt.hash64
 _hash64 = fmt.hash64
 _unpack_slot = fmt.SLOT.unpack_from
 _HEADER_BYTES = fmt.INDEX_HEADER_BYTES
+NEVER = 1 << 64  # `get` with it costs less than without: a default is one more thing to look up
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 _KEYED, _LOST = fmt.KEYED, fmt.LOST
 # `get` has these as numbers.
@@ -74,8 +75,12 @@ class Reader(Handle):
             return None
         return transaction
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes, large: int = NEVER, verify: bool | None = None) -> bytes | None:
         """The value of `key`, or None. O(1), no lock.
+
+        Args:
+            large: above this size `lend` gives what stands for the value, without a copy.
+            verify: what `lend` is told.
 
         Raises:
             CorruptEntryError: the value is damaged; names key and offset.
@@ -104,12 +109,18 @@ class Reader(Handle):
                                 return value
                     literal = b"'%b'" % key if key.isalnum() else ascii(key.decode("latin-1")).encode()
                     if self.directory.file.view[line : line + len(literal)] == literal:
+                        if size > large:
+                            return self.lend(key, verify=verify)  # type: ignore[return-value]
                         value = self.heap.file.view[offset : offset + size]
                         if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
                             return value
                 elif index.is_miss(bucket, page) and view[8:16] == index.word:
                     return None
-        return self._get_slowly(key)
+        return self._get_slowly(key) if large == NEVER else self.lend(key, verify=verify)  # type: ignore[return-value]
+
+    def lend(self, key: bytes, *, verify: bool | None = None) -> object:
+        """What `get` gives of a large value: see `Store.lend`."""
+        raise NotImplementedError
 
     def _get_slowly(self, key: bytes) -> bytes | None:
         transaction = self.own_transaction()
@@ -121,7 +132,7 @@ class Reader(Handle):
                 return None
         return self.get_committed(key)
 
-    def get_committed(self, key: bytes) -> bytes | None:
+    def get_committed(self, key: bytes, *, verify: bool = False) -> bytes | None:
         is_confirmed = False
         while True:
             entry = self.find_entry(key)
@@ -134,7 +145,7 @@ class Reader(Handle):
             if line & fmt.LOST or len(value) != size:
                 problem = "its bytes lie behind the end of the heap"
             elif (
-                self.verify
+                (self.verify or verify)
                 and not line & fmt.UNVERIFIED
                 and fmt.checksum_of(value, fmt.hash_key(key, self.seed)) != checksum
             ):

@@ -141,6 +141,7 @@ def rebuild(
         if kept:
             _raise_heap_end(file_system, new_index, heap_end)
         file_system.replace(new_index, names.index)
+        new_index = names.index  # from here on an error takes it away: the next handle makes another
         if not kept and is_pinned():
             # Until here what was in force before could be read: of that, no pin which comes later is.
             _raise_heap_end(file_system, names.index, heap_end)

@@ -74,7 +74,15 @@ class Shared:
 
     def is_pinned(self) -> bool:
         """Whether somebody may be looking at values that no entry owns any more."""
+        return self.is_pinned_whole() or bool(self.locks.locked_extents())
+
+    def is_pinned_whole(self) -> bool:
+        """Whether that may be any value; else it is one of `pinned_spans`."""
         return self.pins > 0 or self.locks.pin.is_taken_elsewhere()
+
+    def pinned_spans(self) -> list[tuple[int, int]]:
+        """The blocks at which somebody is looking: (start, end)."""
+        return [(start >> fmt.BLOCK_SHIFT, fmt.block_count(end)) for start, end in self.locks.locked_extents()]
 
     def rebuild(
         self,

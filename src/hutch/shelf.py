@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import MutableMapping
 
+from hutch.beyond import Beyond
 from hutch.cache import MISSING
-from hutch.edit import Alone, Edit, ShelfTransaction
+from hutch.edit import Alone
 from hutch.lifetime import CLOSED, ClosedDict, first_of, forget, spelled_out, watch
-from hutch.pickling import no_text, note_unstored, storable
+from hutch.pickling import loads, no_text, note_unstored, storable
 from hutch.undo import UndoLog
 from hutch.views import ItemIterator, ShelfItems, ShelfValues
-from hutch.writeback import Writeback, check_cache_size
+from hutch.writeback import check_cache_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Any, Self, TypeAlias
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from hutch.codecs.base import Codec
     from hutch.pickling import Deserializer, Serializer
+    from hutch.views import OnError
 
     AnyMapping: TypeAlias = MutableMapping[str, Any]
     Objects: TypeAlias = dict[str, Any]
@@ -33,7 +36,7 @@ else:
 __all__ = ["Shelf"]
 
 
-class Shelf(Writeback, AnyMapping):
+class Shelf(Beyond, AnyMapping):
     """Objects by name, over any mapping of bytes to bytes: hutch's, one of ``dbm``, a plain dict.
 
     Beyond ``shelve``'s: a value that does not pickle changes nothing, neither file nor cache; a value that
@@ -59,6 +62,9 @@ class Shelf(Writeback, AnyMapping):
             pickles. It brings its own protocol, and leaves no room for serializer and deserializer.
         cache_size: how many objects `writeback` keeps; the least recently used are written back and dropped.
             A change to an object that has been dropped is lost: fetch it again instead of holding on to it.
+        warn_unstored: for debugging: warn with an `UnstoredChangeWarning` of objects that were fetched without
+            `writeback`, changed, and never stored. Each is kept and pickled twice, and again in `sync`, `close`,
+            and when its key is fetched anew. None: if Python runs with ``-X dev``, or HUTCH_WARN_UNSTORED is set.
 
     Raises:
         ShelveError: of serializer and deserializer only one is given, or something that contradicts a codec.
@@ -79,10 +85,12 @@ class Shelf(Writeback, AnyMapping):
         deserializer: Deserializer | None = None,
         codec: Codec | None = None,
         cache_size: int | None = None,
+        warn_unstored: bool | None = None,
     ) -> None:
         check_cache_size(cache_size)
-        self._set_pickling(protocol, keyencoding, serializer, deserializer, codec)
+        self._warns_unstored = _wants_warnings() if warn_unstored is None else warn_unstored
         self.dict = dict
+        self._set_pickling(protocol, keyencoding, serializer, deserializer, codec)
         self.writeback = writeback
         self.cache_size = cache_size
         self._start()
@@ -90,7 +98,23 @@ class Shelf(Writeback, AnyMapping):
     def _start(self) -> None:
         """Begin with an empty cache: a new shelf, or one that has been unpickled."""
         self._start_cache()
+        if self._warns_unstored:
+            from hutch.unstored import Unstored
+
+            self._unstored = Unstored(self)
+            self._use(self._codec)
         self._at_exit = watch(self)
+
+    def _use(self, codec: Codec) -> None:
+        super()._use(codec)
+        dbm = sys.modules.get("hutch.dbm")
+        is_ours = dbm is not None and type(self.dict) is dbm.Database
+        self._views = is_ours and bool(getattr(codec, "wants_view", False))
+        self._large = 0
+        if is_ours and self._loads is loads:
+            from hutch.heap import LARGE_BYTES
+
+            self._large = LARGE_BYTES
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -104,27 +128,73 @@ class Shelf(Writeback, AnyMapping):
     def __getitem__(self, key: str) -> Any:
         if self.writeback or self.cache:
             return self._get_cached(key)
+        loads = self._loads
+        if loads is None:
+            return self._get_by_codec(key)
+        large = self._large
         try:
-            data = self.dict[key.encode(self.keyencoding)]
+            if large:  # what `Database` does, without its frame
+                data = self.dict.store.get(key.encode(self.keyencoding), large)
+            else:
+                data = self.dict[key.encode(self.keyencoding)]
         except KeyError:
             raise KeyError(key) from None
         except AttributeError:
-            if hasattr(key, "encode"):
+            if not hasattr(key, "encode"):
+                raise no_text(key) from None
+            if not large or hasattr(self.dict, "store"):
                 raise
-            raise no_text(key) from None
-        loads = self._loads
-        if loads is None:
-            return self._load(key, data)
+            self._use(self._codec)  # somebody has put another mapping below
+            return self[key]
+        if large and type(data) is not bytes:
+            if data is None:
+                raise KeyError(key)
+            loads = _unpickled
         try:
             return loads(data)
         except Exception as problem:
-            self._explain(key, data, problem)
+            if self._loads is None:  # another thread has begun to recode the shelf meanwhile
+                return self._get_by_codec(key)
+            self._explain(key, data.view if loads is _unpickled else data, problem)
             raise
+
+    def _get_by_codec(self, key: str) -> Any:
+        name = self._encode_key(key)
+        while True:
+            codec = self._codec
+            try:
+                data = self._fetch(name)
+            except KeyError:
+                raise KeyError(key) from None
+            try:
+                value = self._load(key, data, name)
+            except Exception:
+                if self._codec is codec:
+                    raise
+            else:
+                return self._hand_out(key, value)
+
+    def _fetch(self, name: bytes) -> Any:
+        """The bytes of an entry; a view of them, if they are many, for a codec that wants it."""
+        if self._views:
+            from hutch.heap import LARGE_BYTES
+
+            # Comparing a large value with its checksum takes longer than all else: not for one that is not copied.
+            store = getattr(self.dict, "store", None)
+            if store is not None:
+                data = store.get(name, LARGE_BYTES, None if self._wraps() else False)
+                if data is None:
+                    raise KeyError(name)
+                return data if type(data) is bytes else data.view
+        return self.dict[name]
 
     def __setitem__(self, key: str, value: Any) -> None:
         dumps = self._dumps
         if dumps is None or self.writeback or self.cache:
+            codec = self._codec
             self._put(key, value, self._dump(key, value))
+            if self._codec is not codec:  # another thread has begun to recode the shelf meanwhile
+                self._put(key, value, self._dump(key, value))
             return
         try:
             name = key.encode(self.keyencoding)
@@ -136,6 +206,8 @@ class Shelf(Writeback, AnyMapping):
             note_unstored(key, problem)
             raise
         self.dict[name] = data
+        if self._dumps is not dumps:  # likewise
+            self._put(key, value, self._dump(key, value))
 
     def __delitem__(self, key: str) -> None:
         name = self._encode_key(key)
@@ -146,6 +218,8 @@ class Shelf(Writeback, AnyMapping):
                 if key not in self.cache:  # else it has been deleted elsewhere, and here it is now
                     raise KeyError(key) from None
             self.cache.drop(key)
+            if self._unstored is not None:
+                self._unstored.stored(key)
 
     def __contains__(self, key: object) -> bool:
         return self._encode_key(key) in self.dict  # type: ignore[arg-type]
@@ -199,6 +273,7 @@ class Shelf(Writeback, AnyMapping):
                 value = self.get(key, MISSING)
                 if value is MISSING:
                     self[key] = value = default
+                    self._hand_out(key, value)
         return value
 
     # Many entries.
@@ -229,13 +304,16 @@ class Shelf(Writeback, AnyMapping):
                 for key, value in values.items():
                     self[key] = value
             return
+        codec = self._codec
         names = {key: self._encode_key(key) for key in values}
         datas = {key: self._dump(key, value) for key, value in values.items()}
         with self._cache_lock():
             self._apply({names[key]: storable(self.dict, data) for key, data in datas.items()})
-            if self.writeback or self.cache:
+            if self.writeback or self.cache or self._unstored is not None:
                 for key, data in datas.items():
                     self._keep(key, values[key], data)
+        if self._codec is not codec:  # another thread has begun to recode the shelf meanwhile
+            self.update(values)
 
     def clear(self) -> None:
         """Remove all entries."""
@@ -246,20 +324,30 @@ class Shelf(Writeback, AnyMapping):
                 for name in list(self.dict.keys()):
                     del self.dict[name]
             self.cache.forget()
+            if self._unstored is not None:
+                self._unstored.forget()
 
     def __iter__(self) -> Iterator[str]:
         return map(self._decode_key, self._names())
 
-    def items(self) -> ShelfItems:
+    def items(self, *, errors: OnError = "raise") -> ShelfItems:
         """Return a view of the pairs of key and value, in the order of the mapping below.
 
-        After an error its iterator goes on behind the entry that could not be read.
+        Args:
+            errors: what to do about an entry that cannot be read, because its bytes are damaged or do not
+                decode: ``'raise'`` its error (the iterator goes on behind it, unless it was the engine's
+                `CorruptEntryError`); ``'skip'`` it; or call this function with key and error, and skip it.
+                What is skipped is in the view's `skipped`.
         """
-        return ShelfItems(self)
+        return ShelfItems(self, errors)
 
-    def values(self) -> ShelfValues:
-        """Return a view of the values."""
-        return ShelfValues(self)
+    def values(self, *, errors: OnError = "raise") -> ShelfValues:
+        """Return a view of the values.
+
+        Args:
+            errors: as for `items`.
+        """
+        return ShelfValues(self, errors)
 
     def _names(self) -> Iterator[bytes]:
         mapping = self.dict
@@ -267,69 +355,26 @@ class Shelf(Writeback, AnyMapping):
             return mapping.iterkeys()  # type: ignore[no-any-return]  # lazy, and survives updates
         return iter(list(mapping.keys()))
 
+    def _show_name(self, name: bytes) -> str | bytes:
+        try:
+            return self._decode_key(name)
+        except UnicodeDecodeError:
+            return name
+
     def _iterate_items(self) -> Iterator[Item]:
-        if self.writeback or self.cache or not self._is_plain or not _is_database(self.dict):
+        if self.writeback or self.cache or self._views or not self._is_plain or not _is_database(self.dict):
             return ItemIterator(self)
         return map(self._read_item, self.dict.iteritems())
 
     def _read_item(self, item: tuple[bytes, Any]) -> Item:
         key = self._decode_key(item[0])
-        return key, self._load(key, item[1], item[0])
+        return key, self._hand_out(key, self._load(key, item[1], item[0]))
 
-    # Read, change and write, with nobody writing in between.
-
-    def transaction(self) -> ShelfTransaction:
-        """Make a ``with`` block all or nothing, in memory, for other processes, and after a crash.
-
-        The block sees its own writes; others see them when it ends. An exception undoes them and goes
-        on. A transaction inside another joins it. Others who want to write wait, so keep it short.
-
-        With `writeback`, objects that the block changes are written when it ends; if it fails, the cache has
-        others in their place, in the former state. This pickles all that the cache holds, twice.
-
-        Over a mapping that has no transactions (a dict) it undoes what this process has stored.
-        """
-        return ShelfTransaction(self)
-
-    def edit(self, key: str, default: Any = MISSING) -> Edit:
-        """Work on one value in a ``with`` block, and store it if it has changed, while nobody else can write.
-
-        An exception in the block undoes whatever the block has stored in the shelf. To put another object
-        in its place (numbers and text cannot be changed) use `modify`.
-
-        Args:
-            key: the key; the block gets its object.
-            default: what to start with, and to store, where there is no such key.
-
-        Raises:
-            KeyError: no such key, and no default.
-        """
-        return Edit(self, key, default)
-
-    def modify(self, key: str, function: Callable[[Any], Any], default: Any = MISSING) -> Any:
-        """Replace a value by what `function` makes of it, with nobody writing in between, and return that.
-
-        >>> shelf = Shelf({})
-        >>> shelf.modify("visits", lambda visits: visits + 1, 0)
-        1
-
-        Args:
-            key: the key.
-            function: takes the value and returns the new one. What it stores in the shelf is part of the whole.
-            default: what `function` gets where there is no such key.
-
-        Raises:
-            KeyError: no such key, and no default.
-        """
-        with ShelfTransaction(self, write_back=False):
-            try:
-                value = self._fetch_for_edit(key, default)[0]
-            except Exception as problem:  # noqa: BLE001  # raised below: nothing has been done that it need undo
-                reason = problem
-            else:
-                self[key] = value = function(value)
-                return value
-        raise reason
+    def _hand_out(self, key: str, value: Any) -> Any:
+        """Return an object to whoever has asked for it."""
+        if self._unstored is not None and not self.writeback:
+            self._unstored.fetched(key, value)
+        return value
 
     # Upkeep.
 
@@ -347,8 +392,12 @@ class Shelf(Writeback, AnyMapping):
             if self.writeback and self.cache:
                 self._write_back()
                 self.cache.forget()
-        if hasattr(mapping, "sync"):
-            mapping.sync()
+        try:
+            if self._unstored is not None:
+                self._unstored.review()
+        finally:
+            if hasattr(mapping, "sync"):
+                mapping.sync()
 
     def reorganize(self) -> None:
         """`sync`, then give back the space that deleted and replaced entries have left. O(n)."""
@@ -377,6 +426,7 @@ class Shelf(Writeback, AnyMapping):
         finally:
             self.dict = ClosedDict()
             self.cache.forget()
+            self._unstored = None
             forget(self, self._at_exit)
             if hasattr(mapping, "close"):
                 mapping.close()
@@ -401,7 +451,7 @@ class Shelf(Writeback, AnyMapping):
     def __getstate__(self) -> Objects:
         if type(self.dict) is ClosedDict:
             raise ValueError(CLOSED)
-        own = ("cache", "_edits", "_lock", "_at_exit", "_dumps", "_loads")
+        own = ("cache", "_edits", "_lock", "_at_exit", "_dumps", "_loads", "_large", "_views", "_unstored")
         return {name: value for name, value in self.__dict__.items() if name not in own}
 
     def __setstate__(self, state: Objects) -> None:
@@ -416,3 +466,13 @@ class Shelf(Writeback, AnyMapping):
 def _is_database(mapping: Any) -> bool:
     """Return whether a mapping is hutch's own, or as good: iterations over it survive updates."""
     return type(mapping) is not UndoLog and hasattr(mapping, "transaction") and hasattr(mapping, "iteritems")
+
+
+def _unpickled(data: Any) -> Any:
+    """``pickle.loads`` of a large value, which the engine lends."""
+    return data.unpickled()
+
+
+def _wants_warnings() -> bool:
+    """Return whether shelves are to warn of unstored changes, where nobody says so."""
+    return sys.flags.dev_mode or os.environ.get("HUTCH_WARN_UNSTORED", "0") not in ("", "0")

@@ -16,10 +16,7 @@ As with every pickle, open only what you trust: reading a value can run whatever
 
 from __future__ import annotations
 
-import os
-
 from hutch import dbm
-from hutch.errors import UnsupportedFileError
 from hutch.pickling import ShelveError, UnreadableValueError, check_codec
 from hutch.shelf import Shelf
 from hutch.writeback import check_cache_size
@@ -83,6 +80,7 @@ class DbfilenameShelf(Shelf):
         deserializer: see `open`.
         codec: see `open`.
         cache_size: see `open`.
+        warn_unstored: see `open`.
         engine_options: see `open`.
     """
 
@@ -97,12 +95,11 @@ class DbfilenameShelf(Shelf):
         deserializer: Deserializer | None = None,
         codec: Codec | None = None,
         cache_size: int | None = None,
+        warn_unstored: bool | None = None,
         **engine_options: Any,
     ) -> None:
         check_codec(codec, protocol, serializer, deserializer)  # before flag 'n' empties a database for nothing
         check_cache_size(cache_size)
-        if flag != "n":
-            _refuse_other_kinds(filename)
         super().__init__(
             dbm.open(filename, flag, **engine_options),
             protocol,
@@ -111,6 +108,7 @@ class DbfilenameShelf(Shelf):
             deserializer=deserializer,
             codec=codec,
             cache_size=cache_size,
+            warn_unstored=warn_unstored,
         )
 
 
@@ -124,6 +122,7 @@ def open(  # noqa: A001  # its name in shelve
     deserializer: Deserializer | None = None,
     codec: Codec | None = None,
     cache_size: int | None = None,
+    warn_unstored: bool | None = None,
     **engine_options: Any,
 ) -> DbfilenameShelf:
     """Open a shelf in files.
@@ -138,12 +137,13 @@ def open(  # noqa: A001  # its name in shelve
         deserializer: see `Shelf`.
         codec: see `Shelf`.
         cache_size: see `Shelf`.
+        warn_unstored: see `Shelf`.
         engine_options: `mode`, `durability`, `exclusive`, `timeout` and `verify` of `hutch.dbm.open`.
 
     Raises:
         ShelveError: of serializer and deserializer only one is given, or something that contradicts a codec.
-        UnsupportedFileError: there is a shelf of this name that another module of ``dbm`` has made: an empty
-            one beside it would look as if everything were lost.
+        UnsupportedFileError: there is a shelf of this name that another library has made, and it cannot be read,
+            or, but for flag ``'r'``, not be written to here.
         Exception: as `hutch.dbm.open` has it.
     """
     return DbfilenameShelf(
@@ -155,16 +155,6 @@ def open(  # noqa: A001  # its name in shelve
         deserializer=deserializer,
         codec=codec,
         cache_size=cache_size,
+        warn_unstored=warn_unstored,
         **engine_options,
     )
-
-
-def _refuse_other_kinds(filename: FileName) -> None:
-    if os.path.exists(os.fsencode(filename) + b".dat"):
-        return
-    kind = dbm.whichdb(filename)
-    if kind and kind != "hutch.dbm":
-        raise UnsupportedFileError(
-            f"{os.fsdecode(filename)} is a shelf in the form of {kind}, which hutch does not read: open it with the "
-            f"stdlib's shelve, hutch's under another name, and let that update() from it"
-        )

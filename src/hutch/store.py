@@ -10,12 +10,13 @@ from hutch.checkpoint import checkpoint, close_tidily
 from hutch.commit import Change, commit
 from hutch.errors import CorruptIndexError, OutcomeUnknownError, TransactionError
 from hutch.files import FileSystem
+from hutch.heap import LARGE_BYTES
 from hutch.names import Names
 from hutch.reading import Reader
 from hutch.single import delete_as_owner, put_as_owner
 from hutch.transaction import Transaction
 
-__all__ = ["Store", "close_all", "open_store"]
+__all__ = ["Store", "close_all", "flat", "open_store"]
 
 _JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _MIN_FREED_BLOCKS = 32 * 1024
@@ -25,16 +26,18 @@ _DURABILITIES = ("close", "commit")
 
 _open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
-Value = bytes | bytearray | memoryview
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import ModuleType
+    from typing import Any
 
     from typing_extensions import Buffer
 
+    from hutch.codecs.base import Pieces
     from hutch.reports import CheckReport, Statistics
+    from hutch.viewing import Lent, Mappings
+
+    Value = Buffer | Pieces
 
 
 def open_store(
@@ -96,7 +99,7 @@ class Store(Reader):
     ) -> None:
         super().__init__(names, file_system, writable=writable, timeout_seconds=timeout_seconds, verify=verify)
         self.durable = durable
-        self.pinned_mapping: Callable[[], Buffer | None] = _no_mapping  # of views that live: see `viewing`
+        self._mappings: Mappings | None = None  # of views that live
 
     @property
     def path(self) -> str:
@@ -123,6 +126,25 @@ class Store(Reader):
 
         return view(self, key, verify=verify)
 
+    def lend(self, key: bytes, *, verify: bool | None = None) -> bytes | Lent | None:
+        """The value of `key` for who makes something else of it: bytes, or what stands for a large one; or None.
+
+        Args:
+            verify: compare a large value with its checksum first; None: as this handle does.
+        """
+        from hutch.viewing import lend
+
+        return lend(self, key, verify=self.verify if verify is None else verify)
+
+    @property
+    def mappings(self) -> Mappings:
+        """What the views of this handle, as far as they live, have mapped."""
+        if self._mappings is None:
+            from hutch.viewing import Mappings
+
+            self._mappings = Mappings()
+        return self._mappings
+
     # --- writing ---
 
     def put(self, key: bytes, value: Value) -> None:
@@ -131,8 +153,9 @@ class Store(Reader):
         Raises:
             ReadOnlyError, ClosedError, LockTimeout, OutcomeUnknownError; OSError where there is no space.
         """
+        data: Any = value
         if type(value) is not bytes:
-            value = _flat(value)
+            data = flat(value)
         elif self.is_owner and not self.durable:
             try:
                 if put_as_owner(self, key, value):
@@ -145,10 +168,10 @@ class Store(Reader):
         try:
             transaction = self.transaction
             if transaction is None:
-                self._commit([(key, value, False)])
+                self._commit([(key, data, False)])
             else:
                 is_committed = not transaction.cleared and self.find_entry(key) is not None
-                transaction.put(key, bytes(value), is_committed=is_committed)
+                transaction.put(key, bytes(data), is_committed=is_committed)
         finally:
             self.leave()
 
@@ -182,14 +205,14 @@ class Store(Reader):
         try:
             transaction = self.transaction
             if transaction is None:
-                self._commit([(key, None if value is None else _flat(value), False) for key, value in changes.items()])
+                self._commit([(key, None if value is None else flat(value), False) for key, value in changes.items()])
                 return
             for key, value in changes.items():
                 is_committed = not transaction.cleared and self.find_entry(key) is not None
                 if value is None:
                     transaction.delete(key, is_committed=is_committed)
                 else:
-                    transaction.put(key, bytes(value), is_committed=is_committed)
+                    transaction.put(key, bytes(flat(value)), is_committed=is_committed)
         finally:
             self.leave()
 
@@ -379,7 +402,7 @@ class Store(Reader):
     def forget(self) -> None:
         super().forget()
         self.transaction = None
-        self.pinned_mapping = _no_mapping  # the parent's pin is not to last as long as our views
+        self._mappings = None  # the parent's locks are not to last as long as our views
 
     def __reduce__(self) -> tuple[object, ...]:
         options = {"durability": "commit" if self.durable else "close", "verify": self.verify}
@@ -387,16 +410,29 @@ class Store(Reader):
         return _reopen, (self.names.base, "w" if self.writable else "r", options)
 
 
-def _no_mapping() -> None:
-    return None
+def flat(value: Value) -> bytes | memoryview | Pieces:
+    """A value as one run of bytes, copied only where it is not one; large pieces stay as they are.
 
-
-def _flat(value: Value) -> bytes | memoryview:
-    """A value as one run of bytes, copied only where it is not one."""
+    Raises:
+        TypeError: it has no buffer.
+    """
     if type(value) is bytes:
         return value
-    view = memoryview(value)
-    return view.cast("B") if view.c_contiguous else view.tobytes()
+    try:
+        view = memoryview(value)  # type: ignore[arg-type]
+    except TypeError:
+        from hutch.codecs.base import Pieces
+
+        if not isinstance(value, Pieces):
+            raise
+        return value if len(value) > LARGE_BYTES else bytes(value)
+    if not view.c_contiguous:
+        return view.tobytes()
+    if view.format == "B" and view.ndim == 1:
+        return view
+    from pickle import PickleBuffer
+
+    return PickleBuffer(view).raw()  # `cast` refuses formats that no single letter stands for
 
 
 def _reopen(path: str, flag: str, options: dict[str, object]) -> Store:

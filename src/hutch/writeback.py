@@ -92,6 +92,8 @@ class Writeback(Pickling):
 
     def _keep(self, key: str, value: Any, data: Any) -> None:
         """Cache an object that has just been stored as `data`, where objects are cached."""
+        if self._unstored is not None:
+            self._unstored.stored(key, value)
         if self.writeback:
             stored = joined(data) if type(data) is Pieces else data
             self._hold(key, value, stored, self._try_dump(key, value) if self._wraps() else stored)

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 __all__ = ["main"]
 
 MISSING_EXTRA = "hutch: the command line needs {name}, which is not installed; run: pip install 'hutch[cli]'"
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -22,7 +24,12 @@ def main() -> int:
     try:
         from hutch.cli.app import hutch
 
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # whatever a key or a path may contain
         hutch(prog_name="hutch")
+    except KeyboardInterrupt:  # before there was a command to interrupt
+        return EXIT_INTERRUPTED
     except ModuleNotFoundError as problem:
         package = (problem.name or "").partition(".")[0]
         if package not in ("click", "rich"):

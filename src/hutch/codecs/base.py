@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Data: TypeAlias = bytes | memoryview
 
-__all__ = ["Codec", "Pieces", "innermost", "joined", "missing_extra", "refuse", "show_key"]
+__all__ = ["Codec", "Pieces", "innermost", "joined", "missing_extra", "refuse", "show_key", "show_options"]
 
 
 class Pieces:
@@ -117,6 +117,12 @@ def show_key(key: bytes) -> str:
         return repr(str(key, "utf-8"))
     except UnicodeDecodeError:
         return repr(bytes(key))
+
+
+def show_options(codec: Codec, options: dict[str, Any]) -> str:
+    """The call that makes a codec, for its ``repr``: None and False are left out, as the defaults that they are."""
+    given = (f"{name}={value!r}" for name, value in options.items() if not (value is None or value is False))
+    return f"{type(codec).__name__}({', '.join(given)})"
 
 
 def refuse(codec: Codec, key: bytes, data: Data, problem: Exception | str, advice: str | None = None) -> CodecError:

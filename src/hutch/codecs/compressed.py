@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from struct import Struct
 
 from hutch.codecs.base import Pieces, missing_extra, show_key
@@ -113,7 +114,10 @@ def _zstd() -> _Format:
         from backports import zstd
 
     def compressor(level: int | None, size: int) -> Compressor:
-        made = zstd.ZstdCompressor(level)
+        asked: dict[int, int] = {zstd.CompressionParameter.checksum_flag: 1}  # as the three others have one
+        if level is not None:
+            asked[zstd.CompressionParameter.compression_level] = level
+        made = zstd.ZstdCompressor(options=asked)
         made.set_pledged_input_size(size)  # small tables for small values, and the size in zstd's own header
         return made
 
@@ -126,8 +130,9 @@ METHODS = {"zlib": 1, "bz2": 2, "lzma": 3, "zstd": 4}  # as the frame has them
 _NAMES = {code: name for name, code in METHODS.items()}
 
 
+@cache
 def _format(method: str) -> _Format:
-    """How to call a method.
+    """How to call a method; found out once.
 
     Raises:
         ImportError: this Python has it not; says what to install.
@@ -157,7 +162,8 @@ class Compressed(Wrapper):
             ``pip install 'hutch[zstd]'``).
         level: as the method's own module has it; None is its default.
         min_size: in bytes, of the smallest value that is compressed.
-        max_bytes: of the largest value that is made; the memory that reading takes is at most about twice that.
+        max_bytes: of the largest value that is made, by reading and by writing. While it reads, that takes about twice
+            as much memory, and what the method itself needs: 128 MiB at most, whatever the bytes say.
 
     Raises:
         ImportError: the method's module is missing.

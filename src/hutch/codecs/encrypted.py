@@ -40,7 +40,7 @@ class Encrypted(Keyed):
     a value that was changed or moved to another entry is refused, and the inner codec sees nothing of it. Not
     hidden are the keys of the shelf, how many entries there are, the size of each value (to the byte), and which
     entries change when. Who can write the files can still delete an entry, or put back an older value of
-    the same entry. A value is bound to its entry, not to its database: use a key for each database.
+    the same entry. A value is bound to its entry, not to its database or inner codec: give each shelf a key of its own.
 
     With random nonces one key is good for 2**32 writes (that is when two nonces are equal with a chance of one in
     2**32, which would give away what the two values have in common, and the means to forge). Bring a new key before
@@ -72,11 +72,13 @@ class Encrypted(Keyed):
 
     def __init__(self, inner: Codec, keys: Keys | Callable[[], Keys]) -> None:
         try:
+            from cryptography.exceptions import InvalidTag
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ImportError as problem:
             raise missing_extra("Encrypted", "cryptography", "crypto") from problem
         super().__init__(inner, keys)
         self._ciphers = {key: AESGCM(key) for key in self._keys}
+        self._invalid: type[Exception] = InvalidTag
         self._by_id: dict[bytes, list[bytes]] = {}
         for key in self._ciphers:
             self._by_id.setdefault(_key_id(key), []).append(key)
@@ -121,8 +123,6 @@ class Encrypted(Keyed):
             TamperedError: the value was changed, cut off, moved from another entry, or encrypted with another key.
             WrongCodecError: it is not encrypted.
         """
-        from cryptography.exceptions import InvalidTag
-
         data = self._frame(key, data, HEADER.size + NONCE_BYTES + TAG_BYTES)
         _, version, cipher, zero, key_id = HEADER.unpack_from(data)
         if version != VERSION or zero or cipher != AES_GCM:
@@ -138,7 +138,7 @@ class Encrypted(Keyed):
                 if len(sealed) <= _ONE_SHOT_BYTES:
                     return self._ciphers[secret].decrypt(nonce, sealed, bound)
                 return _decrypt_large(secret, nonce, sealed, bound)
-            except InvalidTag:
+            except self._invalid:
                 pass
         raise self._tampered(
             key, "is not what was encrypted for it: it was changed, cut off, or moved from another entry"

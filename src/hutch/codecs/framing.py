@@ -30,5 +30,27 @@ _FRAMES = {BUFFERS: "Pickle(buffers=True)", COMPRESSED: "Compressed", SIGNED: "S
 
 
 def guess(data: Data) -> str | None:
-    """Name of the codec that wrote `data`, by its looks; None where it looks like nothing known. O(len(data))."""
-    return _FRAMES.get(bytes(data[:MAGIC_BYTES]))
+    """Name of the codec that wrote `data`, by its looks; None where they are not clear.
+
+    Of a frame it is the codec of the outermost; "text" is any text that is neither JSON nor a property list. Nothing
+    is unpickled, and no more than some thousand parts of the value are looked at.
+    """
+    if not len(data):
+        return None
+    if name := _FRAMES.get(bytes(data[:MAGIC_BYTES])):
+        return name
+    from hutch.codecs import looks
+
+    if looks.is_pickle(data):
+        return "Pickle"
+    if looks.is_plist(data):
+        return "Plist"
+    if looks.is_json(data):
+        return "Json"
+    if looks.is_message_pack(data):
+        return "MessagePack"
+    if looks.is_text(data):
+        return "text"
+    if looks.is_marshal(data):
+        return "Marshal"
+    return None

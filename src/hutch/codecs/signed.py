@@ -36,15 +36,17 @@ DIGESTS = {  # as the frame has them
     "blake2s": 8,
 }
 _NAMES = {code: name for name, code in DIGESTS.items()}
+_SIGNATURE_BYTES = {name: hashlib.new(name).digest_size for name in DIGESTS}
 _ID_LABEL = b"hutch: id of a signing key"
 
 
 class Signed(Keyed):
     """Signs what another codec makes, and hands it back only to who reads the same entry with the same key.
 
-    The signature covers the entry's key and its value, not the database: use a key for each database whose values
-    must not be taken for another's. Who can write the files can still delete an entry, or put back an older
-    value of the same entry. Nothing is hidden: `Encrypted` does that, and signs as well.
+    The signature covers the entry's key and its value, not the database and not the inner codec: give each shelf a key
+    of its own, or a value signed for one is good for the same entry of another, where it may be read as a pickle and
+    was none. Who can write the files can still delete an entry, or put back an older value of the same entry. Nothing
+    is hidden: `Encrypted` does that, and signs as well.
 
     The inner codec sees no byte before its signature holds. So ``Signed(Pickle(), key)`` makes a shelf in a place
     where others write as safe as the key is.
@@ -52,7 +54,8 @@ class Signed(Keyed):
     Args:
         inner: the codec of the values.
         keys: of 16 bytes or more, a str as UTF-8; several to change them: the first one signs, all of them verify.
-            Or a function that returns them, which lets the codec be pickled. To make one: secrets.token_bytes(32).
+            Or a function that returns them, which lets the codec be pickled. To make one: secrets.token_bytes(32). A
+            password is a bad one: who has the file can try out passwords.
         digest: of the HMAC: sha256, sha384, sha512, sha3_256, sha3_384, sha3_512, blake2b or blake2s. Reading
             takes any of them.
 
@@ -131,7 +134,7 @@ class Signed(Keyed):
         if version != VERSION or zero or code not in _NAMES:
             raise self._tampered(key, f"is of a hutch newer than this one (version {version}), or was tampered with")
         digest = _NAMES[code]
-        end = len(data) - _digest_size(digest)
+        end = len(data) - _SIGNATURE_BYTES[digest]
         if end < HEADER.size:
             raise self._tampered(key, "is cut off")
         secrets = self._by_id.get(key_id)
@@ -142,10 +145,6 @@ class Signed(Keyed):
             if hmac.compare_digest(self._sign(secret, digest, data[: HEADER.size], key, (plain,)), data[end:]):
                 return plain
         raise self._tampered(key, "is not what was signed for it: it was changed, cut off, or moved from another entry")
-
-
-def _digest_size(digest: str) -> int:
-    return hashlib.new(digest).digest_size
 
 
 def _key_id(key: bytes) -> bytes:

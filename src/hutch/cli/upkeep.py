@@ -1,0 +1,59 @@
+"""``hutch reorganize`` and ``backup``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from hutch.cli.database import engine_of, name_of, open_database
+from hutch.cli.exits import UNAVAILABLE, Failure
+from hutch.cli.options import name_argument, timeout_option
+from hutch.cli.progress import counted_calls, steps
+from hutch.cli.quantities import count_text, size_text
+
+__all__ = ["backup", "reorganize"]
+
+
+@click.command()
+@name_argument
+@timeout_option
+def reorganize(name: str, timeout: float | None) -> None:
+    """Give unused space back.
+
+    Packs the values, and drops the dead lines of the directory. Others may read and write meanwhile. Interrupted or
+    killed at any moment it leaves the database whole.
+    """
+    with open_database(name, "w", timeout=timeout) as database:
+        store = engine_of(database, "reorganize")
+        before = _total_bytes(store)
+        with steps("moving values") as counter, counted_calls(store, "get_committed", counter):
+            store.reorganize()
+        database.sync()
+    with open_database(name, "r", timeout=timeout) as database:
+        after = _total_bytes(database.store)
+    click.echo(f"{name_of(name)}: {size_text(before)} before, {size_text(after)} after")
+
+
+def _total_bytes(store: Any) -> int:
+    statistics = store.statistics()
+    return int(statistics.heap_bytes + statistics.directory_bytes)
+
+
+@click.command()
+@name_argument
+@click.argument("target", metavar="COPY", type=click.Path())
+@timeout_option
+def backup(name: str, target: str, timeout: float | None) -> None:
+    """Copy one moment of a database that is in use.
+
+    Others go on writing meanwhile. COPY is a new database, which the stdlib opens as well.
+    """
+    with open_database(name, "r", timeout=timeout) as database:
+        store = engine_of(database, "backup")
+        try:
+            with steps("copying", len(database)) as counter, counted_calls(store, "read_value", counter):
+                store.backup(target)
+        except FileExistsError as problem:
+            raise Failure(f"{problem.filename} exists already: choose another name for the copy", UNAVAILABLE) from None
+        click.echo(f"{target}: {count_text(counter.done, 'entry', 'entries')} copied")

@@ -1,0 +1,166 @@
+"""Tells most harmless pickles at a glance, in a fraction of the time that reading them takes.
+
+A walk over the opcodes (`hutch.codecs.opcodes`) knows all about a pickle, at a price. Regular expressions know enough
+of most: they go over its opcodes, each with the whole of its argument and none tried twice, as long as these are of
+kinds that can do no harm together. Whatever they do not know is left to the walk.
+
+Three kinds of pickle pass:
+
+- *no tuples*: nothing that can be hashed holds anything, so hashing a key takes no time;
+- *no hashing*: no opcode puts anything into a dict or a set;
+- *no sharing*: nothing is used twice, so hashing takes no longer than making, if nothing nests deep.
+
+In the first two, classes may be named and called, if they are of those that can be called with anything. What BUILD
+finds on top is never a tuple there: with one it could set attributes of a class.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["is_deep", "is_simple", "look", "suffix_of"]
+
+_LONG = {0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # BINUNICODE, BINBYTES, BINUNICODE8, BINBYTES8: size of the size
+_NESTING = b"\x81\x85\x86\x87\x90\x91Rabestu"  # the opcodes that put one thing into another
+
+
+def _sized(zeros: bytes) -> bytes:
+    """A size in one byte, perhaps with zeros behind it, and as many bytes of anything."""
+    return b"(?:" + b"|".join(re.escape(bytes((n,))) + zeros + b".{%d}" % n for n in range(256)) + b")"
+
+
+def _run(*tokens: bytes) -> Any:
+    """Matches as many opcodes as there are of these kinds, from where it is told to."""
+    common = [
+        rb"\x8c" + _sized(b"") + rb"\x94?+",  # SHORT_BINUNICODE, MEMOIZE
+        *tokens,
+        rb"[Kq].",  # BININT1, BINPUT
+        rb"M..",
+        rb"[G\x95].{8}",  # BINFLOAT, FRAME
+        rb"X" + _sized(rb"\x00\x00\x00") + rb"(?:q.)?+",
+        rb"[C\x8a]" + _sized(b""),  # SHORT_BINBYTES, LONG1
+        rb"J.{4}",
+        rb"B" + _sized(rb"\x00\x00\x00"),
+        rb"r..\x00\x00",  # LONG_BINPUT: the memo is as long as the index is high
+    ]
+    return re.compile(rb"(?:\x80[\x00-\x05])?+(?:" + b"|".join(common) + rb")*+", re.DOTALL).match
+
+
+# In each: MEMOIZE NONE NEWTRUE NEWFALSE EMPTY_TUPLE EMPTY_LIST EMPTY_DICT EMPTY_SET MARK APPEND.
+_RUNS = (
+    # No tuples: SETITEM SETITEMS APPENDS ADDITEMS, REDUCE NEWOBJ BUILD, BINGET LONG_BINGET.
+    _run(rb"[\x94N\x88\x89)\]}\x8f(asue\x90R\x81b]++", rb"h.", rb"j.{4}"),
+    # No hashing: TUPLE TUPLE1 TUPLE2 TUPLE3, REDUCE NEWOBJ, APPENDS that BUILD may follow, BINGET LONG_BINGET.
+    _run(rb"[\x94N\x88\x89)\]}\x8f(at\x85-\x87R\x81]++", rb"h.", rb"eb?+", rb"j.{4}"),
+    # No sharing: SETITEM SETITEMS APPENDS ADDITEMS FROZENSET TUPLE TUPLE1 TUPLE2 TUPLE3.
+    _run(rb"[\x94N\x88\x89)\]}\x8f(asue\x90\x91t\x85-\x87]++"),
+)
+_NO_TUPLES = _RUNS[0]
+_NO_SHARING = 2
+
+
+def suffix_of(module: str, name: str) -> bytes:
+    """What stands before STACK_GLOBAL where a class is named for the first time."""
+    texts = (text.encode("utf-8", "surrogatepass") for text in (module, name))
+    return b"".join(b"\x8c" + bytes((len(text) & 0xFF,)) + text + b"\x94" for text in texts)
+
+
+def look(data: bytes, suffixes: tuple[tuple[bytes, ...], ...], max_depth: int) -> tuple[bool, bool] | None:
+    """Whether a pickle names a class, and whether it may nest deeper than `max_depth`. O(len(data)).
+
+    Args:
+        suffixes: `suffix_of` each class that may be called with anything, and hashed; and the same of each that may be
+            called, but perhaps not hashed.
+
+    Returns:
+        None where only a walk can tell whether it does harm.
+    """
+    size = len(data)
+    for number, run in enumerate(_RUNS):
+        at = 0
+        opcodes = size  # with their arguments, but without long texts
+        named = False
+        while at < size:
+            at = run(data, at).end()
+            if at == size:
+                break
+            op = data[at]
+            if op == 0x2E:  # STOP
+                if at + 1 != size:
+                    return None
+                deep = opcodes > max_depth and size - len(data.translate(None, _NESTING)) >= max_depth
+                if deep and number == _NO_SHARING:
+                    return None  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
+                return named, deep
+            if op == 0x93 and number != _NO_SHARING and data.endswith(suffixes[number], 0, at):  # STACK_GLOBAL
+                named = True
+                at += 1
+            elif op in _LONG:
+                begin = at + 1 + _LONG[op]
+                long = int.from_bytes(data[at + 1 : begin], "little")
+                at = begin + long
+                opcodes -= long
+            else:
+                break
+    return None
+
+
+def is_simple(data: bytes) -> bool:
+    """Whether `look` would find that it names no class, at the first glance. O(len(data))."""
+    last = len(data) - 1
+    return _NO_TUPLES(data).end() == last and data[last] == 0x2E
+
+
+_LEAVES = frozenset((int, str, float, bool, bytes, bytearray, complex, type(None), type, range))
+_CODE = (type, type(gc), type(_sized), type(len))  # classes, modules, functions: what these hold is no data
+_CONTAINERS = frozenset((list, tuple, set, frozenset))
+
+
+def is_deep(value: Any, max_depth: int) -> bool:
+    """Whether an object nests deeper than that, itself included; cycles are followed once. O(its parts)."""
+    depths: dict[int, int] = {}  # by id, of what has been gone over; 0: on the path, where a way back goes no deeper
+    path = [(value, iter(_parts(value)), [0])]
+    while path:
+        if len(path) > max_depth:
+            return True
+        owner, parts, below = path[-1]
+        for part in parts:
+            known = depths.get(id(part))
+            if known is None:
+                held = _parts(part)
+                if held:
+                    depths[id(part)] = 0
+                    path.append((part, iter(held), [0]))
+                    break
+                known = 1
+            if known > below[0]:
+                below[0] = known
+        else:
+            path.pop()
+            depth = depths[id(owner)] = below[0] + 1
+            if len(path) + depth > max_depth:
+                return True
+            if path and depth > path[-1][2][0]:
+                path[-1][2][0] = depth
+    return False
+
+
+def _parts(value: Any) -> Any:
+    """What an object holds, if not only what holds nothing."""
+    kind = type(value)
+    if kind is dict:
+        held = value.values() if _LEAVES.issuperset(map(type, value)) else [*value, *value.values()]
+    elif kind in _CONTAINERS:
+        held = value
+    elif kind in _LEAVES:
+        return ()
+    else:
+        held = gc.get_referents(value)
+        if not _LEAVES.issuperset(map(type, held)):
+            held = [part for part in held if not isinstance(part, _CODE)]
+    return () if _LEAVES.issuperset(map(type, held)) else held

@@ -1,0 +1,316 @@
+"""A codec that unpickles data only: what is not allowed is refused before anything runs.
+
+What is promised of bytes that anybody may have written:
+
+- No class or function is called, and no module imported, but those of the allow list and what they use themselves.
+- A pickle that names anything else, anywhere, is refused before its first call. So is one that calls something
+  allowed in a way that data never does (a `bytearray` of a size, a `set` of a `range`), that sets attributes of a
+  class or of a member of an enum, or that leaves open what it names.
+- It takes no more memory than a fixed multiple of its bytes (some 250; the worst is an empty set, a byte of pickle and
+  216 of memory), nests no deeper than `max_depth`, and the time to hash its keys is such a multiple too.
+- What comes out is an object or an error of the `CodecError` family (or a `MemoryError`), never a crash.
+
+What is not promised: that values make sense (a state may be set that ``__init__`` would not have accepted), that
+classes of your own which you allow are safe to call with any arguments, that a dict has no colliding keys, that it is
+quick to print or to compare what shares its parts, or what ``int(Decimal('1e999999999'))`` does when you come to it.
+"""
+
+from __future__ import annotations
+
+from _pickle import Unpickler, dumps, loads
+from io import BytesIO
+
+from hutch.codecs import opcodes
+from hutch.codecs.allowed import (
+    DATA,
+    GETATTR,
+    RECONSTRUCTOR,
+    ZONE,
+    Entry,
+    UserEntry,
+    is_hopeless,
+    successor,
+    zone_entry,
+)
+from hutch.codecs.base import Codec, refuse, show_key, show_options
+from hutch.codecs.glance import is_deep, is_simple, look, suffix_of
+from hutch.codecs.opcodes import Made, Walk
+from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from hutch.codecs.base import Data
+    from hutch.codecs.opcodes import Global
+
+__all__ = ["SafePickle"]
+
+MAX_BYTES = 64 << 20
+MAX_DEPTH = 1000  # of lists in lists the C pickler writes about as many
+_WORK_PER_BYTE = 64
+
+
+class SafePickle(Codec):
+    r"""Plain pickles of data; reading them imports and calls nothing that is not allowed.
+
+    Args:
+        allow: classes that may be read beside the types of data: themselves, or ``'module:Qual.Name'`` or
+            ``'module.Name'``, which is imported when a value names it first. Exactly these: no other name of their
+            modules, no attribute of theirs, no subclass.
+        protocol: of the pickles that are written, 0 to 5; None for Python's default. Every protocol is read.
+        max_bytes: the longest pickle that is read or written.
+        max_depth: how deep a value may nest.
+        numpy: NumPy's arrays and scalars of numbers, text, bytes and times too. (Not arrays of objects, nor records.)
+
+    Raises:
+        ValueError: `allow` has what would make it unsafe, such as `eval`.
+        TypeError: `allow` has what is neither a class nor a name.
+
+    >>> codec = SafePickle()
+    >>> codec.decode(b"k", codec.encode(b"k", {"when": [1, 2.5, {"a"}]}))
+    {'when': [1, 2.5, {'a'}]}
+    >>> codec.decode(b"k", b"cos\nsystem\n(S'true'\ntR.")
+    Traceback (most recent call last):
+    hutch.errors.ForbiddenGlobalError: the value of key 'k' refers to os.system, which SafePickle does not allow
+    """
+
+    name = "SafePickle"
+    makes_pickles = True
+    is_inert = True
+    reads = ("Pickle",)
+
+    def __init__(
+        self,
+        allow: Iterable[type | str] = (),
+        *,
+        protocol: int | None = None,
+        max_bytes: int = MAX_BYTES,
+        max_depth: int = MAX_DEPTH,
+        numpy: bool = False,
+    ) -> None:
+        self._arguments = {"protocol": protocol, "max_bytes": max_bytes, "max_depth": max_depth, "numpy": numpy}
+        self._allow = tuple((allow,) if isinstance(allow, (type, str)) else allow)
+        self._protocol = protocol
+        self._max_bytes = max_bytes
+        self._max_depth = max_depth
+        self._small = min(max_bytes, max_depth)  # no more bytes can nest no deeper
+        self._entries = dict(DATA)
+        if numpy:
+            from hutch.codecs.arrays import ENTRIES
+
+            self._entries.update(ENTRIES)
+        for item in self._allow:
+            entry = _entry(item)
+            if entry.where not in self._entries:
+                self._entries[entry.where] = entry
+            elif not self._entries[entry.where].bare:
+                raise _hopeless(*entry.where)
+        find = self._find
+
+        class Restricted(Unpickler):
+            """The last word: whatever has been found out before, no other global is ever handed out."""
+
+            find_class = staticmethod(find)
+
+        self._unpickler = Restricted
+        entries = self._entries.items()
+        self._suffixes = (
+            tuple(suffix_of(*where) for where, entry in entries if entry.is_free),
+            tuple(suffix_of(*where) for where, entry in entries if entry.is_callable),
+        )
+
+    def __repr__(self) -> str:
+        return show_options(self, {"allow": list(self._allow) or None, **self._arguments})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self._allow, self._arguments)
+
+    def encode(self, key: bytes, value: Any) -> bytes:
+        """The pickle of `value`.
+
+        Raises:
+            ForbiddenGlobalError: it is of a class that `decode` would refuse, or has something of one inside.
+            LimitError: it is longer, or nests deeper, than is allowed.
+        """
+        data = dumps(value, self._protocol)
+        found = self._look(key, data)
+        if found is not None and found[1] and is_deep(value, self._max_depth):
+            raise self._too_deep(key)
+        return data
+
+    def decode(self, key: bytes, data: Data) -> Any:
+        """The object that a pickle stands for.
+
+        Raises:
+            ForbiddenGlobalError: it refers to what is not allowed; nothing of it has been made or run.
+            LimitError: it is longer, or nests deeper, than is allowed.
+            CodecError: it is damaged, or no pickle.
+        """
+        if type(data) is not bytes:
+            data = bytes(data)
+        if len(data) <= self._small and is_simple(data):
+            try:
+                return loads(data)
+            except MemoryError:
+                raise
+            except Exception as problem:
+                raise refuse(self, key, data, problem) from problem
+        found = self._look(key, data)
+        try:
+            # Without a global there is nothing that could be called.
+            value = loads(data) if found is not None and not found[0] else self._unpickler(BytesIO(data)).load()
+        except CodecError as problem:
+            raise self._about(key, data, problem) from None
+        except MemoryError:
+            raise
+        except Exception as problem:
+            raise refuse(self, key, data, problem) from problem
+        if found is not None and found[1] and is_deep(value, self._max_depth):
+            raise self._too_deep(key)
+        return value
+
+    def _look(self, key: bytes, data: bytes) -> tuple[bool, bool] | None:
+        """Refuse what must not be unpickled. Most data is told at a glance, the rest by a walk over its opcodes.
+
+        Returns:
+            What the glance has found, None after a walk.
+        """
+        size = len(data)
+        if size > self._max_bytes:
+            raise LimitError(
+                f"the value of key {show_key(key)} is a pickle of {size} bytes; max_bytes is {self._max_bytes}", key=key
+            )
+        found = look(data, self._suffixes, self._max_depth)
+        if found is not None:
+            return found
+        walk = Walk(data, self, max_depth=self._max_depth, max_work=(1 << 20) + _WORK_PER_BYTE * size)
+        try:
+            walk.run()
+            if walk.persistent:
+                raise CodecError("refers to an object that is kept elsewhere (a persistent id)")
+            if walk.end != size:
+                raise CodecError(f"has {size - walk.end} bytes behind its end")
+        except CodecError as problem:
+            raise self._about(key, data, problem) from None
+        except MemoryError:
+            raise
+        except Exception as problem:  # a module that was allowed by name cannot be imported, or has no such class
+            raise refuse(self, key, data, problem) from problem
+        return None
+
+    def _too_deep(self, key: bytes) -> LimitError:
+        return LimitError(
+            f"the value of key {show_key(key)} nests deeper than max_depth ({self._max_depth}) allows", key=key
+        )
+
+    def _about(self, key: bytes, data: bytes, problem: CodecError) -> CodecError:
+        """The same problem, with the key in it."""
+        if type(problem) is CodecError:
+            return refuse(self, key, data, str(problem))
+        problem.args = (f"the value of key {show_key(key)} {problem}",)
+        problem.key = key
+        return problem
+
+    def _where(self, module: str, name: str) -> Global:
+        """The name of an entry. Any other name is refused."""
+        where = (module, name)
+        if where in self._entries:
+            return where
+        where = successor(module, name)
+        if where in self._entries:
+            return where
+        raise _forbidden(module, name)
+
+    def _find(self, module: str, name: str) -> Any:
+        return self._entries[self._where(module, name)].thing
+
+    # What a walk tells on its way.
+
+    def named(self, walk: Walk, module: str, name: str) -> Global:
+        """A global is named."""
+        if opcodes.UNKNOWN in (module, name):
+            raise _forbidden(module, name)
+        if walk.extensions:
+            raise _forbidden(module, f"{name} (by a code of copyreg's extension registry)")
+        return self._where(module, name)
+
+    def stored(self, walk: Walk, where: Global) -> None:
+        """A global is a value, or an argument: a class may be, a function may not."""
+        if where == ZONE or not self._entries[where].bare:
+            raise _forbidden(*where)
+
+    def called(self, walk: Walk, function: Made, arguments: Any, result: Made, opcode: str) -> None:
+        """A call is about to be made."""
+        where: Global = function.items
+        if function.kind != opcodes.GLOBAL:
+            raise ForbiddenGlobalError("calls what a call has returned", module=opcodes.UNKNOWN, name=opcodes.UNKNOWN)
+        entry = zone_entry if where == ZONE else self._entries[where]
+        if opcode == "NEWOBJ_EX":
+            arguments, named = arguments.items
+            if not isinstance(entry, UserEntry) or type(named) is not Made or named.kind != opcodes.DICT:
+                raise _misused(where)
+        elif opcode == "NEWOBJ" and not entry.newobj:
+            raise _misused(where)
+        if type(arguments) is not Made or arguments.kind != opcodes.TUPLE or not entry.rule(walk, arguments.items):
+            raise _misused(where)
+        result.items = entry.makes
+        if where == GETATTR:
+            result.kind, result.items = opcodes.GLOBAL, ZONE
+        elif where == RECONSTRUCTOR:
+            cls = arguments.items[0]
+            if type(cls) is not Made or cls.kind != opcodes.GLOBAL or not self._entries[cls.items].newobj:
+                raise _misused(where)
+            result.items = cls.items
+
+    def built(self, walk: Walk, target: Made, state: Any) -> None:
+        """The state of an object is about to be set."""
+        if target.kind != opcodes.RESULT:
+            where: Global = target.items if target.kind == opcodes.GLOBAL else (opcodes.UNKNOWN, opcodes.UNKNOWN)
+            raise ForbiddenGlobalError(
+                f"sets attributes of {'.'.join(where)}, which is no object of data", module=where[0], name=where[1]
+            )
+        entry = self._entries.get(target.items)
+        if entry is None or not entry.builds(walk, [target, state]):
+            raise _misused(target.items)
+
+
+def _restore(allow: tuple[type | str, ...], arguments: dict[str, Any]) -> SafePickle:
+    return SafePickle(allow, **arguments)
+
+
+def _entry(item: type | str) -> Entry:
+    """What the user allows."""
+    if isinstance(item, type):
+        module, name = item.__module__, item.__qualname__
+    elif isinstance(item, str):
+        module, colon, name = item.partition(":")
+        if not colon:
+            module, _, name = item.rpartition(".")
+        if not module or not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"allow takes 'module:Qual.Name' or 'module.Name', not {item!r}")
+    else:
+        raise TypeError(f"allow takes classes and their names, not {item!r}")
+    if module == "pathlib._local":
+        module = "pathlib"
+    if (module, name) not in DATA and (
+        is_hopeless(module, name) or (isinstance(item, type) and issubclass(item, type))
+    ):
+        raise _hopeless(module, name)
+    return UserEntry((module, name), item if isinstance(item, type) else None)
+
+
+def _hopeless(module: str, name: str) -> ValueError:
+    return ValueError(f"to allow {module}.{name} would be to allow a pickle to do anything")
+
+
+def _forbidden(module: str, name: str) -> ForbiddenGlobalError:
+    return ForbiddenGlobalError(f"refers to {module}.{name}, which SafePickle does not allow", module=module, name=name)
+
+
+def _misused(where: Global) -> ForbiddenGlobalError:
+    module, name = where
+    return ForbiddenGlobalError(
+        f"uses {module}.{name} as no pickle of data does, which SafePickle does not allow", module=module, name=name
+    )

@@ -1,0 +1,770 @@
+"""SafePickle: what it gives back, what it refuses, and that nothing runs before it does."""
+
+from __future__ import annotations
+
+import collections
+import copyreg
+import datetime as dt
+import decimal
+import enum
+import fractions
+import ipaddress
+import pathlib
+import pickle
+import random
+import resource
+import sys
+import uuid
+import zoneinfo
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import attacks
+from children import Child, Line
+from hutch.codecs import SafePickle
+from hutch.codecs.glance import is_deep, is_simple, look
+from hutch.codecs.opcodes import globals_of, walk
+from hutch.errors import CodecError, ForbiddenGlobalError, HutchError, LimitError, WrongCodecError
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+KEY = b"key"
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = 2
+
+
+class Access(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+@dataclass
+class Recipe:
+    name: str
+    steps: list[str] = field(default_factory=list)
+    colour: Colour = Colour.RED
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    x: int
+    y: Any
+
+
+class Row(NamedTuple):
+    number: int
+    text: str
+
+
+class Stack(list[Any]):
+    pass
+
+
+class Table(dict[str, Any]):
+    pass
+
+
+class Outer:
+    class Inner:
+        def __init__(self, value: int) -> None:
+            self.value = value
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Outer.Inner) and other.value == self.value
+
+        __hash__ = None  # type: ignore[assignment]
+
+
+class Named:
+    """Takes keyword arguments in `__new__`: NEWOBJ_EX from protocol 4 on."""
+
+    def __new__(cls, *, size: int) -> Self:
+        made = super().__new__(cls)
+        made.size = size
+        return made
+
+    size: int
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, int]]:
+        return (), {"size": self.size}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Named) and other.size == self.size
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+MINE = [Colour, Access, Recipe, Point, Row, Stack, Table]
+PLAIN = SafePickle()
+ALLOWING = SafePickle(MINE)
+
+
+@pytest.fixture(autouse=True)
+def canaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test unpickles: nothing fires."""
+    monkeypatch.chdir(tmp_path)
+    attacks.FIRED.clear()
+    modules = set(sys.modules)
+    yield
+    assert not list(tmp_path.iterdir())
+    assert not attacks.FIRED
+    assert not {"antigravity", "pty", "cProfile"} & (set(sys.modules) - modules)
+
+
+def same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and repr(one) == repr(other)
+
+
+# What comes back.
+
+VALUES = [
+    None,
+    True,
+    -1,
+    2**70,
+    1.5,
+    float("inf"),
+    1j,
+    "",
+    "text \N{SNOWMAN} \ud800",
+    b"",
+    b"\x00\xff",
+    bytearray(b"\x80"),
+    bytearray(),
+    [],
+    {},
+    (),
+    set(),
+    frozenset(),
+    {"a": [1, (2, 3, 4, 5), {6}, frozenset({7})], (1, (2, "b")): None},
+    slice(1, None, 2),
+    range(10**12),
+    Ellipsis,
+    NotImplemented,
+    [int, str, object, dt.date, collections.OrderedDict],
+    dt.date(2020, 2, 29),
+    dt.time(1, 2, 3, 4, fold=1),
+    dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+    dt.datetime(2020, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=-3), "there")),
+    [dt.datetime(2020, 1, 1, second=n) for n in range(60)],
+    dt.timedelta(days=-1, microseconds=5),
+    decimal.Decimal("1.50"),
+    decimal.Decimal("NaN"),
+    fractions.Fraction(-1, 3),
+    fractions.Fraction(5),
+    uuid.UUID(int=5),
+    uuid.UUID(int=6, is_safe=uuid.SafeUUID.safe),
+    uuid.SafeUUID.unsafe,
+    collections.OrderedDict([("b", 1), ("a", 2)]),
+    collections.deque([1, [2]]),
+    collections.deque([1, 2], 2),
+    collections.Counter("abca"),
+    collections.defaultdict(list, {"a": [1]}),
+    collections.defaultdict(None, {}),
+    pathlib.PurePosixPath("/a/b"),
+    pathlib.PureWindowsPath("c:/x"),
+    ipaddress.ip_address("::1"),
+    ipaddress.ip_address("1.2.3.4"),
+    ipaddress.ip_network("10.0.0.0/8"),
+    ipaddress.ip_interface("fe80::1/64"),
+    "long " * 1000,
+    b"long " * 20_000,
+    list(range(2000)),
+    [{"name": f"user {n}", "pair": (n, str(n)), "when": dt.date(2020, 1, 1)} for n in range(400)],
+    {(n, n + 1): (n,) for n in range(600)},
+]
+MY_VALUES = [
+    Recipe("scones", ["mix", "bake"]),
+    [Recipe(str(n), [str(n)], Colour.BLUE) for n in range(50)],
+    Point(1, (2, 3)),
+    {Point(1, 2): Point(3, Point(4, 5))},
+    Colour.BLUE,
+    [Colour.RED, Colour.RED, {Colour.BLUE: 1}],
+    Access.READ | Access.WRITE,
+    Row(1, "a"),
+    {Row(1, "a"): [Row(2, "b")] * 3},
+    Stack([1, Stack()]),
+    Table(a=Table()),
+    collections.defaultdict(Recipe),
+    [dt.date, Recipe],
+]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:40])
+def test_data_comes_back(value: Any, protocol: int) -> None:
+    data = SafePickle(protocol=protocol).encode(KEY, value)
+    assert data == pickle.dumps(value, protocol)
+    plain = pickle.loads(data)
+    assert same(PLAIN.decode(KEY, data), plain)
+    assert same(PLAIN.decode(KEY, memoryview(data)), plain)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("value", MY_VALUES, ids=lambda value: repr(value)[:40])
+def test_what_is_allowed_comes_back(value: Any, protocol: int) -> None:
+    data = SafePickle(MINE, protocol=protocol).encode(KEY, value)
+    assert same(ALLOWING.decode(KEY, data), value)
+    by_name = SafePickle([f"{cls.__module__}:{cls.__qualname__}" for cls in MINE])
+    assert same(by_name.decode(KEY, data), value)
+    assert same(by_name.decode(KEY, data), value)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_time_zones_come_back(protocol: int) -> None:
+    try:
+        zone = zoneinfo.ZoneInfo("Europe/Paris")
+    except zoneinfo.ZoneInfoNotFoundError:
+        pytest.skip("this machine has no time zones")
+    moments = [dt.datetime(2020, month, 1, tzinfo=zone) for month in (1, 7)]
+    assert PLAIN.decode(KEY, SafePickle(protocol=protocol).encode(KEY, [zone, moments])) == [zone, moments]
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_nested_classes_and_keyword_arguments_come_back(protocol: int) -> None:
+    codec = SafePickle([Outer.Inner, f"{__name__}:Named"], protocol=protocol)
+    for value in (Outer.Inner(5), Named(size=3)):
+        assert codec.decode(KEY, codec.encode(KEY, value)) == value
+
+
+def test_cycles_come_back() -> None:
+    cycle: list[Any] = [1]
+    cycle.append({"self": cycle})
+    found = PLAIN.decode(KEY, PLAIN.encode(KEY, cycle))
+    assert found[1]["self"] is found
+    recipe = Recipe("a", [])
+    recipe.steps.append(recipe)  # type: ignore[arg-type]
+    again = ALLOWING.decode(KEY, ALLOWING.encode(KEY, recipe))
+    assert again.steps[0] is again
+
+
+def test_paths_of_313_and_of_others_are_the_same() -> None:
+    for module in ("pathlib", "pathlib._local"):
+        data = b"\x80\x04" + attacks.global_(module, "PurePosixPath") + attacks.text("a") + b"\x85R."
+        assert PLAIN.decode(KEY, data) == pathlib.PurePosixPath("a")
+    posix = SafePickle([pathlib.PosixPath])
+    assert posix.decode(KEY, posix.encode(KEY, pathlib.PosixPath("/a"))) == pathlib.PosixPath("/a")
+
+
+def test_a_codec_is_picklable_and_says_what_it_is() -> None:
+    codec = SafePickle([Recipe, "test_codec_safe:Colour"], protocol=2, max_depth=7)
+    again = pickle.loads(pickle.dumps(codec))
+    assert again.encode(KEY, Recipe("a")) == codec.encode(KEY, Recipe("a"))
+    assert repr(again) == repr(codec)
+    assert "max_depth=7" in repr(codec)
+    with pytest.raises(LimitError):
+        again.decode(KEY, pickle.dumps([[[[[[[[]]]]]]]]))
+
+
+atoms = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=300)
+    | st.binary(max_size=300)
+    | st.complex_numbers(allow_nan=False)
+    | st.datetimes(timezones=st.none() | st.just(dt.UTC))
+    | st.dates()
+    | st.timedeltas()
+    | st.decimals(allow_nan=False)
+    | st.fractions()
+    | st.uuids()
+    | st.sampled_from(list(Colour))
+    | st.ip_addresses()
+    | st.builds(Row, st.integers(), st.text(max_size=3))
+)
+keys = st.recursive(atoms, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=4)
+values = st.recursive(
+    keys,
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(keys, inner, max_size=4)
+        | st.sets(keys, max_size=4)
+        | st.tuples(inner, inner, inner, inner)
+        | inner.map(lambda value: [value, value, (value, value)])
+        | st.builds(Recipe, st.text(max_size=3), st.lists(inner, max_size=2))
+        | st.builds(Point, st.integers(), inner)
+        | st.dictionaries(keys, inner, max_size=3).map(collections.OrderedDict)
+        | st.lists(inner, max_size=3).map(collections.deque)
+        | st.lists(keys, max_size=3).map(collections.Counter)
+        | st.dictionaries(keys, inner, max_size=3).map(lambda items: collections.defaultdict(list, items))
+    ),
+    max_leaves=12,
+)
+
+
+@given(values, st.sampled_from(PROTOCOLS))
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_made_of_allowed_types_comes_back(value: Any, protocol: int) -> None:
+    data = SafePickle(MINE, protocol=protocol).encode(KEY, value)
+    found = ALLOWING.decode(KEY, data)
+    assert found == value
+    assert type(found) is type(value)
+
+
+# What is refused.
+
+
+def codecs_that_refuse() -> list[SafePickle]:
+    return [SafePickle(attacks.CLASSES), SafePickle(attacks.CLASSES, numpy=True)]
+
+
+def test_no_gadget_is_ever_called() -> None:
+    for codec in codecs_that_refuse():
+        allowed = set(codec._entries)
+        for module, name, arguments in attacks.GADGETS:
+            for how, data in attacks.calls_of(module, name, arguments):
+                known = {(module, name), (module.replace("copy_reg", "copyreg").strip("_"), name)}
+                known |= {(module.replace("__builtin__", "builtins"), name)}
+                if how.startswith("only named") and known & allowed:
+                    continue
+                with pytest.raises(CodecError) as caught:
+                    codec.decode(KEY, data)
+                assert not attacks.FIRED, (module, name, how)
+                assert caught.value.key == KEY
+                assert "'key'" in str(caught.value)
+                if (module, name) not in allowed and not known & allowed:
+                    assert isinstance(caught.value, ForbiddenGlobalError), (module, name, how, caught.value)
+                    assert (caught.value.module, caught.value.name) == (module, name), how
+
+
+@pytest.mark.parametrize(("module", "name"), attacks.NAMES)
+def test_no_name_leads_out(module: str, name: str) -> None:
+    for codec in codecs_that_refuse():
+        for how, data in attacks.calls_of(module, name, ()):
+            with pytest.raises(CodecError):
+                codec.decode(KEY, data)
+            assert not attacks.FIRED, how
+
+
+@pytest.fixture
+def extension() -> Iterator[None]:
+    """A registered code that some other unpickling has already resolved."""
+    copyreg.add_extension("attacks", "fire", 0xF0)
+    assert pickle.loads(b"\x80\x02\x82\xf0.") is attacks.fire
+    yield
+    copyreg.remove_extension("attacks", "fire", 0xF0)
+
+
+@pytest.mark.usefixtures("extension")
+@pytest.mark.parametrize("name", attacks.special())
+def test_no_opcode_does_what_data_never_does(name: str) -> None:
+    data = attacks.special()[name]
+    before = [dict(vars(cls)) for cls in (*attacks.CLASSES, collections.OrderedDict)]
+    members = [dict(vars(member)) for member in attacks.Colour]
+    for codec in codecs_that_refuse():
+        for whole in (data, b"\x80\x04" + data):
+            if name != "nothing" or whole:
+                with pytest.raises(CodecError):
+                    codec.decode(KEY, whole)
+            assert not attacks.FIRED
+    assert [dict(vars(cls)) for cls in (*attacks.CLASSES, collections.OrderedDict)] == before
+    assert [dict(vars(member)) for member in attacks.Colour] == members
+
+
+@pytest.mark.usefixtures("extension")
+def test_an_extension_that_is_cached_is_called_by_nobody() -> None:
+    for call in (b"\x82\xf0", b"\x83\xf0\0", b"\x84\xf0\0\0\0"):
+        with pytest.raises(ForbiddenGlobalError, match=r"attacks\.fire"):
+            PLAIN.decode(KEY, b"\x80\x02" + call + b")R.")
+
+
+def test_nothing_allowed_runs_before_all_is_known_to_be() -> None:
+    codec = SafePickle([attacks.Tripwire])
+    trip = attacks.global_("attacks", "Tripwire")
+    assert isinstance(codec.decode(KEY, b"\x80\x04" + trip + b")\x81."), attacks.Tripwire)
+    assert attacks.FIRED == ["new"]
+    attacks.FIRED.clear()
+    for bad in (
+        b"cos\nsystem\n",
+        b"\x8c\x02os\x8c\x06system\x93",
+        b"(ios\nsystem\n",
+        b"K\x01K\x02\x93",
+        b"\x82\x05",
+        b"Pid\n",
+        b"\xff",
+    ):
+        for start in (trip + b")\x81", trip + b")R", trip + b")\x81Nb", b"(" + trip + b"o"):
+            with pytest.raises(CodecError):
+                codec.decode(KEY, b"\x80\x04](" + start + bad + b"e.")
+            assert not attacks.FIRED
+
+
+def test_what_decode_would_refuse_is_not_written() -> None:
+    for value in (print, Path("x"), Recipe("a"), [Colour.RED], zoneinfo.ZoneInfo.from_file, sys, iter([])):
+        with pytest.raises((ForbiddenGlobalError, TypeError)):
+            PLAIN.encode(KEY, value)
+    with pytest.raises(ForbiddenGlobalError) as caught:
+        PLAIN.encode(b"jam", {"a": Recipe("a")})
+    assert (caught.value.module, caught.value.name, caught.value.key) == (__name__, "Recipe", b"jam")
+    assert "jam" in str(caught.value) and "Recipe" in str(caught.value)
+    with pytest.raises(ForbiddenGlobalError, match="Outer"):  # protocols before 4 take it out of its class by getattr
+        SafePickle([Outer.Inner], protocol=2).encode(KEY, Outer.Inner(1))
+
+
+def test_a_subclass_of_what_is_allowed_is_not() -> None:
+    class Sub(Recipe):
+        pass
+
+    Sub.__qualname__ = "Sub"
+    globals()["Sub"] = Sub
+    try:
+        for value in (Sub("a"), type("Sub", (), {})):
+            with pytest.raises((ForbiddenGlobalError, pickle.PicklingError)):
+                ALLOWING.encode(KEY, value)
+        with pytest.raises(ForbiddenGlobalError, match="Sub"):
+            ALLOWING.decode(KEY, pickle.dumps(Sub("a")))
+    finally:
+        del globals()["Sub"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        eval,
+        "builtins.eval",
+        "builtins:getattr",
+        "builtins.type",
+        type,
+        "os.system",
+        "posix.system",
+        "subprocess.Popen",
+        "functools.partial",
+        "operator:attrgetter",
+        "_operator:attrgetter",
+        "importlib.import_module",
+        "types.FunctionType",
+        "pickle.loads",
+        "codecs.decode",
+        "noname",
+        "",
+        ":",
+        "module:",
+        ":name",
+        "a:b.",
+        5,
+        None,
+        Recipe("a"),
+    ],
+)
+def test_what_would_undo_everything_cannot_be_allowed(bad: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        SafePickle([bad])
+
+
+def test_a_class_that_is_gone_is_one_of_our_errors() -> None:
+    codec = SafePickle(["no_such_module:Gone", "fractions:Gone"])
+    for module, name in (("no_such_module", "Gone"), ("fractions", "Gone")):
+        for how, data in attacks.calls_of(module, name, ()):
+            if how.startswith(("only named, and", "behind")):
+                continue
+            with pytest.raises(CodecError, match=r"Gone|no_such_module"):
+                codec.decode(KEY, data)
+
+
+def test_what_is_shared_a_thousand_times_is_read() -> None:
+    big = list(range(2000))
+    shared = [Row(number, big) for number in range(1000)]  # type: ignore[arg-type]
+    for value in (shared, collections.deque(shared), Stack(shared), dict(enumerate(shared))):
+        assert ALLOWING.decode(KEY, ALLOWING.encode(KEY, value)) == value
+
+
+def test_a_member_of_an_enum_is_no_way_to_another_enum() -> None:
+    codec = SafePickle([enum.Enum, Colour])
+    for where in (("enum", "Enum"), (__name__, "Colour"), ("uuid", "SafeUUID")):
+        data = b"\x80\x04" + attacks.global_(*where) + attacks.text("X") + attacks.text("a b") + b"\x86R."
+        with pytest.raises(ForbiddenGlobalError):
+            codec.decode(KEY, data)
+
+
+# Limits.
+
+
+def nested(depth: int, wrap: Callable[[Any], Any]) -> Any:
+    value = wrap(None)
+    for _ in range(depth - 1):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda value: [value],
+        lambda value: (value,),
+        lambda value: {"a": value},
+        lambda value: [1, value, 2],
+        lambda value: collections.deque([value]),
+        lambda value: collections.OrderedDict(a=value),
+        lambda value: Point(1, value),
+        lambda value: frozenset([value]),
+    ],
+)
+def test_depth_is_bounded(wrap: Callable[[Any], Any]) -> None:
+    for protocol in (2, 4):
+        data = pickle.dumps([nested(40, wrap), *range(500)], protocol)
+        codec = SafePickle(MINE, max_depth=200)
+        codec.decode(KEY, data)
+        codec.encode(KEY, nested(40, wrap))
+        tight = SafePickle(MINE, max_depth=30)
+        with pytest.raises(LimitError, match="30"):
+            tight.decode(KEY, data)
+        with pytest.raises(LimitError, match="30"):
+            tight.encode(KEY, nested(40, wrap))
+        # Wide is not deep.
+        wide = [wrap(None) for _ in range(500)]
+        assert len(tight.decode(KEY, pickle.dumps(wide, protocol))) == 500
+
+
+@given(st.recursive(st.integers(0, 3), lambda inner: st.lists(inner, max_size=3), max_leaves=8))
+@settings(deadline=None)
+def test_is_deep_counts_containers(value: Any) -> None:
+    def depth(value: Any) -> int:
+        return (
+            1 + max(map(depth, value), default=0)
+            if isinstance(value, list) and any(isinstance(item, list) for item in value)
+            else 1
+        )
+
+    for limit in range(1, 8):
+        assert is_deep(value, limit) == (depth(value) > limit)
+
+
+def test_size_is_bounded() -> None:
+    codec = SafePickle(max_bytes=100)
+    assert codec.decode(KEY, codec.encode(KEY, b"x" * 50)) == b"x" * 50
+    with pytest.raises(LimitError, match="100"):
+        codec.encode(KEY, b"x" * 100)
+    with pytest.raises(LimitError, match="'key'"):
+        codec.decode(KEY, pickle.dumps(b"x" * 100))
+
+
+def test_foreign_bytes_are_told() -> None:
+    for data in (b'{"a": 1}', b"\xc1HT\xda" + bytes(20), b"", b"\x00", b"<?xml version='1.0'?><plist/>"):
+        with pytest.raises(CodecError, match="'key'"):
+            PLAIN.decode(KEY, data)
+    with pytest.raises(WrongCodecError) as caught:
+        PLAIN.decode(KEY, b'{"a": [1, 2]}')
+    assert caught.value.looks_like == "Json"
+
+
+# Hostile bytes.
+
+SEEDS = [
+    pickle.dumps(value, protocol) for protocol in PROTOCOLS for value in [*VALUES, *MY_VALUES] if len(repr(value)) < 500
+]
+
+
+def mutated(generator: random.Random) -> bytes:
+    """A pickle with a few bytes changed, moved, or taken from another one."""
+    data = bytearray(generator.choice(SEEDS))
+    for _ in range(generator.randint(1, 4)):
+        at = generator.randrange(len(data) + 1)
+        match generator.randrange(5):
+            case 0:
+                data[at : at + 1] = bytes((generator.randrange(256),))
+            case 1:
+                data[at : at + generator.randrange(8)] = b""
+            case 2:
+                data[at:at] = bytes(
+                    (generator.choice(b"(.012NKabdehijlopqrstuR]}\x81\x85\x86\x87\x8f\x90\x91\x92\x93\x94\x97"),)
+                )
+            case 3:
+                other = generator.choice(SEEDS)
+                start = generator.randrange(len(other))
+                data[at:at] = other[start : start + generator.randrange(30)]
+            case 4:
+                start = generator.randrange(len(data) + 1)
+                data[at:at] = data[start : start + generator.randrange(20)]
+    return bytes(data)
+
+
+def attack_with_mutants(line: Line, seed: int, count: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))
+    generator = random.Random(seed)
+    good = 0
+    for _ in range(count):
+        data = mutated(generator)
+        try:
+            found = ALLOWING.decode(KEY, data)
+        except (HutchError, MemoryError):
+            continue
+        good += 1
+        named = list(globals_of(data))
+        assert all(module != "os" for module, _ in named)
+        del found
+    line.say(good)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutants_raise_only_our_errors(seed: int) -> None:
+    with Child(attack_with_mutants, seed, 6000) as child:
+        assert child.hear() > 100
+
+
+@given(
+    st.binary(max_size=60)
+    | st.lists(
+        st.sampled_from(list(b"()]}.012NKabdehqRtus\x80\x81\x85\x86\x87\x8c\x8f\x90\x91\x93\x94X\0\1\2")), max_size=40
+    ).map(bytes)
+)
+@settings(max_examples=500, deadline=None)
+def test_random_bytes_raise_only_our_errors(data: bytes) -> None:
+    try:
+        ALLOWING.decode(KEY, data + b".")
+    except CodecError as problem:
+        assert problem.key == KEY
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_glance_sees_what_a_walk_and_an_unpickler_see(seed: int) -> None:
+    generator = random.Random(seed)
+    told = 0
+    for _ in range(8000):
+        data = mutated(generator) if generator.random() < 0.9 else generator.choice(SEEDS)
+        simple, found = is_simple(data), look(data, ALLOWING._suffixes, 10**9)
+        if found is None:
+            assert not simple
+            continue
+        told += 1
+        assert simple <= (not found[0])
+        try:
+            walked = walk(data)
+        except CodecError:
+            continue
+        assert bool(walked.globals) == found[0]
+        assert not walked.persistent and not walked.extensions and walked.end == len(data)
+    assert told > 300
+
+
+# Arrays.
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_arrays_come_back(protocol: int) -> None:
+    np = pytest.importorskip("numpy")
+    codec = SafePickle(numpy=True, protocol=protocol)
+    values = [
+        np.arange(3),
+        np.arange(6.0).reshape(2, 3)[:, ::2],
+        np.asfortranarray(np.arange(6).reshape(2, 3)),
+        np.arange(3, dtype=">i4"),
+        np.zeros((0, 3)),
+        np.array(5),
+        np.array(["ab", "c"]),
+        np.array([b"x"]),
+        np.array(["2020-01-01"], "M8[ns]"),
+        np.array([1], "m8[s]"),
+        np.array([True, False]),
+        np.float64(1.5),
+        np.float32(1),
+        np.complex64(1j),
+        np.bool_(True),
+        np.str_("a"),
+        np.datetime64("2020"),
+        np.dtype("f8"),
+        {"a": [np.arange(2), np.arange(2, dtype="u1")]},
+    ]
+    for value in values:
+        plain = pickle.loads(pickle.dumps(value, protocol))
+        found = codec.decode(KEY, codec.encode(KEY, value))
+        assert same(found, plain)
+        assert getattr(found, "dtype", None) == getattr(plain, "dtype", None)
+        with pytest.raises(ForbiddenGlobalError, match="numpy"):
+            PLAIN.decode(KEY, pickle.dumps(value, protocol))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_arrays_of_objects_and_of_records_are_refused(protocol: int) -> None:
+    np = pytest.importorskip("numpy")
+    codec = SafePickle(numpy=True, protocol=protocol)
+    for value in (np.array([None, "a"], object), np.zeros(2, "i4,f8"), np.zeros(2, [("a", "O")]), np.ma.array([1])):
+        with pytest.raises(ForbiddenGlobalError, match="numpy"):
+            codec.encode(KEY, value)
+        with pytest.raises(ForbiddenGlobalError, match="numpy"):
+            codec.decode(KEY, pickle.dumps(value, protocol))
+
+
+def test_the_state_of_a_dtype_is_the_one_of_its_name() -> None:
+    np = pytest.importorskip("numpy")
+    codec = SafePickle(numpy=True)
+    dtype = attacks.global_("numpy", "dtype")
+    none = b"NNN"
+    minus = b"J\xff\xff\xff\xffJ\xff\xff\xff\xff"
+    good = (
+        b"\x80\x04"
+        + dtype
+        + attacks.text("f8")
+        + b"\x89\x88\x87R(K\x03"
+        + attacks.text("<")
+        + none
+        + minus
+        + b"K\x00tb."
+    )
+    assert codec.decode(KEY, good) == np.dtype("f8")
+    for old, new in [
+        (attacks.text("f8"), attacks.text("O8")),
+        (attacks.text("f8"), attacks.text("O")),
+        (attacks.text("f8"), attacks.text("V8")),
+        (attacks.text("f8"), attacks.text("f8,O")),
+        (attacks.text("f8"), attacks.text("S4")),
+        (attacks.text("f8"), attacks.text("U0")),
+        (b"\x89\x88\x87R", b"\x89\x89\x87R"),  # not a copy: everybody's
+        (b"\x89\x88\x87R", b"\x85\x85R"),
+        (b"K\x03", b"K\x04"),
+        (b"K\x03", b"K\x00"),
+        (attacks.text("<"), attacks.text("O")),
+        (none, b"]NN"),
+        (none, b"N" + attacks.text("a") + b"\x85}"),
+        (minus, b"K\x10K\x01"),
+        (minus, b"J\xff\xff\xff\x7fJ\xff\xff\xff\xff"),
+        (b"K\x00tb", b"K\x3ftb"),
+        (b"K\x00tb", b"tb"),
+        (b"K\x00tb", b"K\x00Ntb"),
+        (b"K\x00tb", b"Kt0}b"),
+    ]:
+        assert old in good
+        with pytest.raises(CodecError):
+            codec.decode(KEY, good.replace(old, new, 1))
+
+
+def test_arrays_are_no_larger_than_their_bytes() -> None:
+    pytest.importorskip("numpy")
+    codec = SafePickle(numpy=True)
+    for core in ("numpy.core", "numpy._core"):
+        dtype = attacks.global_("numpy", "dtype") + attacks.text("f8") + b"\x89\x88\x87R"
+        huge = b"\x8a\x06" + (10**12).to_bytes(6, "little")
+        make = attacks.global_(f"{core}.multiarray", "_reconstruct") + attacks.global_("numpy", "ndarray")
+        for data in (
+            make + huge + b"\x85C\x01b\x87R.",
+            make + b"K\x00\x85C\x01b\x87R(K\x01" + huge + b"\x85" + dtype + b"\x89C\x00tb.",
+            make + b"K\x00\x85C\x01b\x87R(K\x01J\xff\xff\xff\xff\x85" + dtype + b"\x89C\x00tb.",
+            make + b"K\x00\x85C\x01b\x87R(K\x01K\x01\x85" + dtype + b"\x89](Netb.",
+            attacks.global_(f"{core}.multiarray", "scalar") + dtype + b"C\x00\x86R.",
+            attacks.global_(f"{core}.multiarray", "scalar")
+            + attacks.global_("numpy", "dtype")
+            + b"C\x08"
+            + bytes(8)
+            + b"\x86R.",
+            attacks.global_(f"{core}.numeric", "_frombuffer")
+            + b"(C\x08"
+            + bytes(8)
+            + dtype
+            + huge
+            + b"\x85"
+            + attacks.text("C")
+            + b"tR.",
+            attacks.global_("numpy", "ndarray") + huge + b"\x85R.",
+            attacks.global_("numpy", "ndarray") + huge + b"\x85\x81.",
+        ):
+            with pytest.raises(CodecError):
+                codec.decode(KEY, b"\x80\x04" + data)
