@@ -84,7 +84,6 @@ def plain(packed: struct.Struct) -> str:
 STRUCTS = {
     ("Journal header", 0, 64): fmt.JOURNAL_HEADER,
     ("Record", 0, 24): fmt.RECORD_HEADER,
-    ("Record", 24, 32): fmt.RECORD_CHECKSUM,
     ("Operation", 0, 40): fmt.OPERATION,
     ("Index header", fmt.WORD_START, fmt.WORD_END): fmt.WORD,
     ("Index header", fmt.STATE_AT, fmt.STATE_AT + 64): fmt.STATE,
@@ -110,14 +109,21 @@ def test_no_byte_is_left_out(title: str, end: int) -> None:
     struct_of(title, 0, end)
 
 
+def test_the_frame_of_a_record() -> None:
+    """Its checksum stands behind the payload; a record of one operation is packed at once."""
+    assert "The last 8 bytes of a record" in section("Record")
+    assert fmt.RECORD_CHECKSUM.format == "<Q"
+    assert fmt.SINGLE_RECORD.format == fmt.RECORD_HEADER.format + fmt.OPERATION.format.removeprefix("<")
+
+
 def test_every_struct_is_in_the_page() -> None:
-    documented = {id(packed) for packed in STRUCTS.values()}
+    documented = {id(packed) for packed in (*STRUCTS.values(), fmt.RECORD_CHECKSUM, fmt.SINGLE_RECORD)}
     assert all(id(value) in documented for value in vars(fmt).values() if isinstance(value, struct.Struct))
 
 
 def test_flags_of_the_index() -> None:
     names = {row["field"]: number(row["offset"]) for row in table("Index header", "offset", "field")}
-    for field in ("pending", "superseded", "clean", "folder synced", "sync failed", "heap dirty"):
+    for field in ("pending", "wanted", "superseded", "owned", "clean", "folder synced", "sync failed", "heap dirty"):
         assert names[field] == getattr(fmt, field.upper().replace(" ", "_") + "_AT")
 
 
@@ -167,8 +173,8 @@ def test_locks(tmp_path: Path) -> None:
     locks = locking.open_locks(str(heap), writable=True, use_ofd=False)
     locks.close()
     rows = table("Locks", "lock", "byte", "file")
-    assert [row["lock"] for row in rows] == ["writer", "presence", "pin"]
-    assert [number(row["byte"]) for row in rows] == [locking._FIRST_LOCK_OFFSET + n for n in range(3)]
+    assert [row["lock"] for row in rows] == ["writer", "presence", "pin", "owner"]
+    assert [number(row["byte"]) for row in rows] == [locking._FIRST_LOCK_OFFSET + n for n in range(4)]
     assert {row["file"].strip("`").replace("NAME", "locked") for row in rows} | {"locked.dat"} == {
         path.name for path in tmp_path.iterdir()
     }
@@ -252,14 +258,14 @@ class PageReader:
     def records(self) -> Iterator[tuple[int, bytes]]:
         position, sequence = 1024, self.sequence
         while position + 32 <= len(self.journal):
-            magic, _, size, number, checksum = struct.unpack_from("<IIQQQ", self.journal, position)
+            magic, _, size, number = struct.unpack_from("<IIQQ", self.journal, position)
             end = position + 32 + size
-            payload = self.journal[position + 32 : end]
-            covered = self.journal[position : position + 24] + payload
-            if magic != 0x63657268 or number != sequence + 1 or len(payload) != size:
+            if magic != 0x63657268 or number != sequence + 1 or end > len(self.journal):
                 return
-            if xxhash.xxh3_64_intdigest(covered, self.salt) != checksum:
+            covered = self.journal[position : end - 8]
+            if xxhash.xxh3_64_intdigest(covered, self.salt) != struct.unpack_from("<Q", self.journal, end - 8)[0]:
                 return
+            payload = covered[24:]
             yield number, payload
             position, sequence = end, number
 
@@ -415,7 +421,7 @@ def test_reads_a_closed_database(tmp_path: Path) -> None:
     reader = PageReader(tmp_path / "db")
     assert not reader.journal
     assert reader.contents() == model
-    assert reader.index[18] == 1
+    assert reader.index[20] == 1
     reader.check_index()
 
 

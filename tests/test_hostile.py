@@ -667,15 +667,12 @@ def forge_record(data: bytes, record: int, change: Callable[[bytearray], None]) 
     position = fmt.JOURNAL_HEADER_BYTES
     for _ in range(record):
         _, _, payload_bytes, _ = fmt.RECORD_HEADER.unpack_from(data, position)
-        position += fmt.RECORD_HEADER_BYTES + payload_bytes
+        position += fmt.RECORD_FRAME_BYTES + payload_bytes
     _, _, payload_bytes, _ = fmt.RECORD_HEADER.unpack_from(data, position)
-    end = position + fmt.RECORD_HEADER_BYTES + payload_bytes
-    head = bytearray(data[position : position + fmt.RECORD_HEADER.size])
-    payload = bytearray(data[position + fmt.RECORD_HEADER_BYTES : end])
-    both = head + payload
+    end = position + fmt.RECORD_FRAME_BYTES + payload_bytes
+    both = bytearray(data[position : end - fmt.RECORD_CHECKSUM.size])
     change(both)
-    checksum = fmt.RECORD_CHECKSUM.pack(fmt.hash64(bytes(both), salt))
-    forged = bytes(both[: fmt.RECORD_HEADER.size]) + checksum + bytes(both[fmt.RECORD_HEADER.size :])
+    forged = bytes(both) + fmt.RECORD_CHECKSUM.pack(fmt.hash64(bytes(both), salt))
     return data[:position] + forged + data[end:]
 
 

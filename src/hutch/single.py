@@ -49,9 +49,10 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
     stage, position = _BEFORE, 0
     try:
         index = handle.index
-        if handle.depth or not handle.is_owner or index is None or handle.heap.free is not None:
+        log = handle.journal
+        if handle.depth or not handle.is_owner or index is None or log is None or handle.heap.free is not None:
             return False
-        journal = handle.journal.file.view
+        journal = log.file.view
         directory = handle.directory.file.view
         heap = handle.heap.file.view
         size = len(value)
@@ -131,7 +132,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             )
         )
         stage = _COMMITTING
-        journal[position : record_end + 8] = record + _hash64(record, handle.journal.salt).to_bytes(8, "little")
+        journal[position : record_end + 8] = record + _hash64(record, log.salt).to_bytes(8, "little")
         stage = _COMMITTED
         heap_blocks += (size + 511) >> 9
         index.begin_update()
@@ -189,9 +190,10 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
     stage, position = _BEFORE, 0
     try:
         index = handle.index
-        if handle.depth or not handle.is_owner or index is None:
+        log = handle.journal
+        if handle.depth or not handle.is_owner or index is None or log is None:
             return None
-        journal = handle.journal.file.view
+        journal = log.file.view
         length = len(key)
         position = index.journal_bytes
         record_end = position + 64 + length
@@ -214,7 +216,7 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
             sequence = index.sequence + 1
             record = _pack_record(_MAGIC, 1, 40 + length, sequence, _DELETE, 0, 0, length, line, 0, 0, 0, 0) + key
             stage = _COMMITTING
-            journal[position : record_end + 8] = record + _hash64(record, handle.journal.salt).to_bytes(8, "little")
+            journal[position : record_end + 8] = record + _hash64(record, log.salt).to_bytes(8, "little")
             stage = _COMMITTED
             index.begin_update()
             old_blocks = 0 if flagged & fmt.LOST else (size + 511) >> 9
