@@ -167,6 +167,19 @@ def test_unpickle_is_asked_for(world: Path) -> None:
     (world / "unpickled").rmdir()
 
 
+def test_a_class_may_be_allowed(tmp_path: Path) -> None:
+    (tmp_path / "cellar.py").write_text("class Jam:\n    def __repr__(self): return f'Jam({self.fruit!r})'\n")
+    program = "import cellar, hutch; jam = cellar.Jam(); jam.fruit = 'plum'; hutch.open('x').update(jam=jam, open=open)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, timeout=60)
+    assert spawn("get", "x", "jam", cwd=tmp_path).code == 5
+    assert spawn("get", "x", "jam", "--allow", "cellar.Jam", cwd=tmp_path) == Answer(0, "Jam('plum')\n", "")
+    assert spawn("get", "x", "open", "--allow", "cellar.Jam", cwd=tmp_path).code == 5
+    for wrong in ("builtins.eval", "nothing"):
+        answer = spawn("get", "x", "jam", "--allow", wrong, cwd=tmp_path)
+        assert answer.code == 2
+        assert "Traceback" not in answer.err
+
+
 def test_forms_of_a_value(world: Path) -> None:
     stock = world / "stock"
     assert command("get", stock, r"naïve\n", "--text").out == "text\n"

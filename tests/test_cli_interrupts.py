@@ -225,6 +225,20 @@ def test_nobody_reads_from_the_beginning(world: Path) -> None:
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_may_be_closed(world: Path, closed: str) -> None:
+    for words, code in (
+        ("len stock", 0),
+        ("keys stock", 0),
+        ("get stock nothing", 1),
+        ("set stock apples - --as json", 2),
+    ):
+        line = f"{sys.executable} -m hutch {words} {closed}"
+        done = subprocess.run(["bash", "-c", line], check=False, capture_output=True, text=True, cwd=world, timeout=60)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_a_full_disk_is_an_error(world: Path) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("this system has no /dev/full")

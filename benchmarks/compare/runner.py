@@ -189,7 +189,8 @@ def order(group: Group, entrants: Sequence[Entrant], turn: int) -> list[Planned]
             held = group.is_held(name, entrant.peer)
             if turn and (once or not (held or turn > _HELD_TURNS)):
                 continue
-            first = group.entries >= _LARGE and entrant.label == "hutch" and (held or name == "load")
+            urgent = held or name == "load" or bool(group.peers)
+            first = group.entries >= _LARGE and entrant.label == "hutch" and urgent
             phase = 0 if first else 1 if name == "load" else 2 if held else 3
             phases[phase].append(Planned(name, entrant.label, _HELD_WEIGHT if held else 1))
     return [cell for phase in phases for cell in phase]

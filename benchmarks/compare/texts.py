@@ -69,5 +69,5 @@ Those from PyPI are in the extra `bench`. `dbm.gnu`, `dbm.ndbm` and tkrzw are ex
 from source often lacks: on Debian and Ubuntu `apt-get install python3-gdbm python3-tkrzw`, and the benchmark borrows
 the modules of the system's Python if its minor version is the same (`benchmarks/compare/borrowed.py`). A peer that is
 only to be had under another interpreter (`dbm.sqlite3` needs 3.13) is run under one that is named with
-`--python`, and hutch beside it once more under that one.
+`--python`, where `pip install '.[bench]'` has been done as well, and hutch beside it once more under that one.
 """

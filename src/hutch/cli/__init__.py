@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
 
@@ -24,6 +25,7 @@ def main() -> int:
     try:
         from hutch.cli.app import hutch
 
+        _open_what_is_closed()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # whatever a key or a path may contain
@@ -37,3 +39,15 @@ def main() -> int:
         print(MISSING_EXTRA.format(name=package), file=sys.stderr)
         return EXIT_USAGE
     return 0
+
+
+def _open_what_is_closed() -> None:
+    """Put an empty stream where a shell has left none (``>&-``).
+
+    It takes the lowest number that is free, which is the closed one: else a file of the database would get that, and
+    whatever is printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # for the whole process

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import click
@@ -15,7 +17,6 @@ __all__ = ["CODECS", "Coding", "reading_options", "writing_options"]
 
 CODECS = ("pickle", "safe", "json", "msgpack", "plist", "marshal", "raw")
 _METHODS = ("zlib", "bz2", "lzma", "zstd")
-_RUNS_CODE = ("pickle", "marshal")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Coding:
     Attributes:
         codec: one of `CODECS`; None: whatever each value looks like.
         unpickle: whether what could run code may be made an object.
+        allow: classes that pickles may name beside the types of data.
         secrets: the contents of the key files.
         protocol: of pickles that are written.
         compress: how what is written is compressed, or None.
@@ -34,26 +36,22 @@ class Coding:
 
     codec: str | None = None
     unpickle: bool = False
+    allow: tuple[str, ...] = ()
     secrets: tuple[bytes, ...] = ()
     protocol: int | None = None
     compress: str | None = None
     signed: bool = False
     encrypted: bool = False
 
-    @property
-    def is_safe(self) -> bool:
-        """Whether reading under `codec` runs nothing, or the user has asked for it."""
-        return self.unpickle or self.codec not in _RUNS_CODE
-
     def base(self, name: str) -> Codec:
         """The codec of that name, without what is wrapped around it.
 
         Raises:
-            UsageError: a package that it needs is missing.
+            UsageError: a package that it needs is missing, or `allow` has what is no class.
         """
         try:
-            return _base(name, self.protocol)
-        except ImportError as problem:
+            return _base(name, self.protocol, self.allow)
+        except (ImportError, ValueError) as problem:
             raise click.UsageError(str(problem)) from problem
 
     def writer(self, base: str | None = None) -> Codec:
@@ -77,7 +75,8 @@ class Coding:
         return codec
 
 
-def _base(name: str, protocol: int | None) -> Codec:
+@cache
+def _base(name: str, protocol: int | None, allow: tuple[str, ...]) -> Codec:
     from hutch import codecs
 
     if name == "raw":
@@ -91,7 +90,7 @@ def _base(name: str, protocol: int | None) -> Codec:
     if name == "safe":
         from hutch.codecs.safe import SafePickle
 
-        return SafePickle(protocol=protocol)
+        return SafePickle(allow, protocol=protocol)
     kinds = {
         "json": "Json",
         "msgpack": "MessagePack",
@@ -123,11 +122,13 @@ def _gather(command: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
         taken = {
             name: options.pop(name)
-            for name in ("codec", "unpickle", "protocol", "compress", "signed", "encrypted")
+            for name in ("codec", "unpickle", "allow", "protocol", "compress", "signed", "encrypted")
             if name in options
         }
         secrets = tuple(map(_secret, options.pop("key_files")))
         coding = Coding(secrets=secrets, **taken)
+        if (coding.unpickle or coding.allow) and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # where the user's own modules are, as for `python -m`
         if (coding.signed or coding.encrypted) and not secrets:
             raise click.UsageError("--signed and --encrypted need a --key-file")
         return command(*arguments, coding=coding, **options)
@@ -149,6 +150,12 @@ def reading_options(command: Any) -> Any:
     """``--codec``, ``--unpickle``, ``--key-file``; the command gets them as `coding`."""
     result = _gather(command)
     result = _KEY_FILE(result)
+    result = click.option(
+        "--allow",
+        multiple=True,
+        metavar="MODULE.CLASS",
+        help="Make objects of pickles that name this class too, and nothing else that is no data.",
+    )(result)
     result = click.option(
         "--unpickle",
         is_flag=True,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any
-
-from hutch.codecs.base import Codec
 from hutch.errors import CodecError
 
-__all__ = ["disassembly", "is_allowed", "names_of", "protocol_of", "safe_object"]
+__all__ = [
+    "disassembly",
+    "is_allowed",
+    "names_of",
+    "protocol_of",
+]
 
 _PROTO = 0x80
 
@@ -62,22 +63,6 @@ def names_of(data: bytes, *, as_far_as_it_goes: bool = False) -> list[tuple[str,
         if not as_far_as_it_goes:
             raise
     return list(found)
-
-
-def safe_object(key: bytes, data: bytes) -> Any:
-    """The object of a pickle that names only data.
-
-    Raises:
-        CodecError: it names something else, or is none.
-    """
-    return _safe().decode(key, data)
-
-
-@cache
-def _safe() -> Codec:
-    from hutch.codecs.safe import SafePickle
-
-    return SafePickle()
 
 
 def disassembly(data: bytes) -> list[str]:

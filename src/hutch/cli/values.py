@@ -8,7 +8,7 @@ from typing import Any
 from hutch.cli.coding import Coding
 from hutch.cli.escapes import printable
 from hutch.cli.layers import is_with_buffers, unwrap
-from hutch.errors import CodecError
+from hutch.errors import CodecError, ForbiddenGlobalError
 
 __all__ = ["MISSING", "Seen", "literal", "look", "one_line"]
 
@@ -76,7 +76,7 @@ def look(key: bytes, data: bytes, coding: Coding) -> Seen:
 
 
 def _look_at_pickle(key: bytes, data: bytes, coding: Coding, size: int, layers: tuple[str, ...]) -> Seen:
-    from hutch.cli.pickles import names_of, protocol_of, safe_object
+    from hutch.cli.pickles import names_of, protocol_of
     from hutch.codecs.pickles import Pickle
 
     if is_with_buffers(data):
@@ -91,13 +91,15 @@ def _look_at_pickle(key: bytes, data: bytes, coding: Coding, size: int, layers: 
     if coding.unpickle:
         return Seen(size, "pickle", layers, coding.base("pickle").decode(key, data), protocol=protocol)
     try:
-        return Seen(size, "pickle", layers, safe_object(key, data), protocol=protocol)
+        return Seen(size, "pickle", layers, coding.base("safe").decode(key, data), protocol=protocol)
     except CodecError as problem:
         try:
             names = tuple(printable(f"{module}.{name}") for module, name in names_of(data))
         except CodecError:
             names = ()  # it is damaged, and `problem` says where
-        reason = "--unpickle makes it an object" if names else str(problem)
+        reason = str(problem)
+        if isinstance(problem, ForbiddenGlobalError):
+            reason = "--unpickle makes it an object"
         return Seen(size, "pickle", layers, reason=reason, names=names, protocol=protocol)
 
 
