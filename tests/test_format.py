@@ -370,7 +370,7 @@ class PageReader:
             assert number % 9 == 8
             (number,) = struct.unpack_from("<I", self.index, 4096 + 512 * number + 496)
         assert free + used == self.bucket_count >> 3
-        if self.index[18]:
+        if self.index[20]:
             assert xxhash.xxh3_64_intdigest(self.index[32:184]) == int.from_bytes(self.index[512:520], "little")
             assert not self.journal
             assert struct.unpack_from("<Q", self.index, 136)[0] == len(self.directory)

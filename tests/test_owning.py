@@ -1,0 +1,320 @@
+"""A handle that writes again and again, alone, does without the writer lock, until somebody else wants to write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from children import Child, Line
+from hutch import format as fmt
+from hutch import owning, shared
+from hutch.errors import DeadlockError, LockTimeout
+from hutch.index import Index
+from hutch.store import Store, open_store
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    store = open_store(tmp_path / "db", "n")
+    store.put(b"first", b"entry")
+    store.close()
+    return tmp_path / "db"
+
+
+@pytest.fixture
+def stores(base: Path) -> Iterator[Callable[..., Store]]:
+    """Opens handles, and closes them afterwards."""
+    opened: list[Store] = []
+
+    def open_one(flag: str = "w", **options: Any) -> Store:
+        opened.append(open_store(base, flag, **options))
+        return opened[-1]
+
+    yield open_one
+    for store in opened:
+        store.close()
+
+
+def owner_of(store: Store) -> Store:
+    """Write until the handle owns the database."""
+    for number in range(store.patience):
+        store.put(b"calm", b"%d" % number)
+    assert store.is_owner
+    return store
+
+
+def flags(store: Store) -> bytes:
+    assert store.index is not None
+    return store.index.file.view[fmt.PENDING_AT : fmt.GATE_END]
+
+
+def test_whoever_writes_alone_for_a_while_asks_for_no_lock(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stores()
+    for number in range(shared.FIRST_PATIENCE - 1):
+        store.put(b"calm", b"%d" % number)
+        assert not store.is_owner
+    store.put(b"calm", b"now")
+    assert store.is_owner
+    assert flags(store) == b"\0\0\0\1"
+    asked: list[str] = []
+    monkeypatch.setattr(store.locks, "acquire_writer", lambda timeout: asked.append("writer"))
+    for number in range(20):
+        store.put(b"key %d" % number, b"value")
+        assert store.delete(b"key %d" % number)
+    assert not store.delete(b"missing")
+    assert len(asked) < 5  # to make a file longer
+    assert flags(store) == b"\0\0\0\1"
+
+
+def test_an_exclusive_handle_needs_no_lock_either(base: Path, stores: Callable[..., Store]) -> None:
+    store = owner_of(stores(exclusive=True))
+    assert flags(store) == b"\0\0\0\0"
+    store.put(b"key", b"value")
+    assert store.get(b"key") == b"value"
+
+
+def test_a_durable_handle_syncs_every_statement_all_the_same(stores: Callable[..., Store]) -> None:
+    store = stores(durability="commit")
+    for number in range(3 * shared.FIRST_PATIENCE):
+        store.put(b"key", b"%d" % number)
+        assert store.index is not None
+        assert not store.index.flag(fmt.HEAP_DIRTY_AT)
+
+
+def test_another_writer_ends_it(stores: Callable[..., Store]) -> None:
+    owner, other = owner_of(stores()), stores()
+    other.put(b"key", b"of the other")
+    assert flags(owner)[1:] == b"\1\0\0"
+    assert owner.is_owner  # it has not noticed yet
+    assert owner.get(b"key") == b"of the other"
+    owner.put(b"key", b"of the owner")
+    assert not owner.is_owner
+    assert other.get(b"key") == b"of the owner"
+    assert owner.patience > shared.FIRST_PATIENCE
+
+
+def test_two_who_take_turns_lose_nothing(stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "FIRST_PATIENCE", 1)
+    monkeypatch.setattr(owning, "_PATIENCE_FACTOR", 1)
+    monkeypatch.setattr(owning, "_VISIBLE_SECONDS", 0)
+    handles = [stores(), stores()]
+    model = {b"first": b"entry"}
+    for number in range(300):
+        store = handles[number // (1 + number % 5) % 2]
+        key = b"key %d" % (number % 40)
+        if number % 3:
+            store.put(key, b"%d" % number)
+            model[key] = b"%d" % number
+        else:
+            assert store.delete(key) == (model.pop(key, None) is not None)
+        if number % 50 == 49:
+            store.sync()
+    for store in handles:
+        assert dict(store.items()) == model
+        assert store.check().ok
+
+
+def test_its_transactions_and_the_rest_take_the_lock(stores: Callable[..., Store]) -> None:
+    owner, other = owner_of(stores()), stores()
+    owner.begin()
+    owner.put(b"key", b"not yet")
+    with pytest.raises(DeadlockError):
+        other.put(b"key", b"in between")
+    owner.rollback()
+    other.put(b"key", b"now")
+    assert owner.get(b"key") == b"now"
+
+
+def test_what_needs_more_room_goes_the_long_way_round_and_it_stays_the_owner(stores: Callable[..., Store]) -> None:
+    owner = owner_of(stores())
+    for size in (0, 1, 511, 512, 4096, 4097, 100_000):
+        owner.put(b"of %d bytes" % size, bytes(size))
+        assert owner.get(b"of %d bytes" % size) == bytes(size)
+    for number in range(3000):
+        owner.put(b"key %d" % number, b"value")
+    assert owner.is_owner
+    owner.sync()
+    owner.reorganize()
+    owner.put(b"key 0", b"after")
+    assert owner.count() == 3009
+    assert owner.check().ok
+
+
+def pause_in_an_update(line: Line, base: Path) -> None:
+    """Own the database, and stop in the middle of a statement until told to go on."""
+    store = owner_of(open_store(base, "w"))
+    begin_update = Index.begin_update
+
+    def begin(self: Index) -> None:
+        begin_update(self)
+        line.say("inside")
+        line.hear()
+
+    Index.begin_update = begin  # type: ignore[method-assign]
+    store.put(b"key", b"of the owner")
+    Index.begin_update = begin_update  # type: ignore[method-assign]
+    line.say("outside")
+    line.hear()
+    store.put(b"later", b"too")
+    line.say(store.is_owner)
+    line.hear()
+    store.close()
+
+
+def test_nobody_writes_while_the_owner_is_inside_a_statement(base: Path, stores: Callable[..., Store]) -> None:
+    other = stores(timeout=0.01)
+    with Child(pause_in_an_update, base) as child:
+        assert child.hear() == "inside"
+        with pytest.raises(LockTimeout):
+            other.put(b"key", b"in between")
+        child.say("go on")
+        assert child.hear() == "outside"
+        other.put(b"key", b"of the other")  # beside an owner who is outside, and has not been told yet
+        child.say("go on")
+        assert child.hear() is False
+        assert other.get(b"key") == b"of the other"
+        assert other.get(b"later") == b"too"
+        child.say("close")
+
+
+def test_an_owner_that_dies_inside_a_statement_is_finished_by_the_next(
+    base: Path, stores: Callable[..., Store]
+) -> None:
+    with Child(pause_in_an_update, base) as child:
+        assert child.hear() == "inside"
+        child.kill()
+    other = stores()
+    assert other.get(b"key") == b"of the owner"  # it was past its commit point
+    other.put(b"key", b"next")
+    assert flags(other)[3:] == b"\0"
+    assert other.check().ok
+
+
+def test_a_reader_sees_what_an_owner_that_died_has_committed(base: Path, stores: Callable[..., Store]) -> None:
+    reader = stores("r")
+    with Child(pause_in_an_update, base) as child:
+        assert child.hear() == "inside"
+        child.kill()
+    assert reader.get(b"key") == b"of the owner"
+
+
+def test_a_flag_that_a_crash_has_left_means_nothing(base: Path, stores: Callable[..., Store]) -> None:
+    store = stores()
+    store.put(b"key", b"value")
+    assert store.index is not None
+    store.index.set_flag(fmt.OWNED_AT, True)
+    store.index.set_flag(fmt.PENDING_AT, True)
+    other = stores(timeout=5)
+    other.put(b"key", b"next")
+    assert flags(other)[3:] == b"\0"
+    assert other.get(b"key") == b"next"
+
+
+def test_a_late_owner_does_not_make_the_next_one_look_busy(stores: Callable[..., Store]) -> None:
+    """A former owner that notices late has said that it is inside, and nobody would ever say that it is not."""
+    former, store = owner_of(stores()), stores(timeout=5)
+    store.begin()
+    assert former.index is not None
+    former.index.set_flag(fmt.PENDING_AT, True)  # as far as it comes before it looks who wants to write
+    former.give_up_owning()
+    store.calm = store.patience
+    store.rollback()
+    assert not store.is_owner
+    stores(timeout=5).put(b"key", b"value")
+    assert store.get(b"key") == b"value"
+
+
+def test_a_statement_inside_a_statement_of_the_owner_is_a_deadlock(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a signal handler, or a finalizer."""
+    owner, other = owner_of(stores()), stores()
+    begin_update = Index.begin_update
+    problems: list[BaseException] = []
+
+    def begin(self: Index) -> None:
+        monkeypatch.setattr(Index, "begin_update", begin_update)
+        with pytest.raises(DeadlockError) as caught:
+            other.put(b"key", b"of the other")
+        problems.append(caught.value)
+        begin_update(self)
+
+    monkeypatch.setattr(Index, "begin_update", begin)
+    owner.put(b"key", b"of the owner")
+    assert len(problems) == 1
+    assert owner.get(b"key") == b"of the owner"
+    other.put(b"key", b"later")
+    assert owner.get(b"key") == b"later"
+
+
+def write_in_child(line: Line, store: Store) -> None:
+    line.say(store.is_owner)
+    store.put(b"from", b"child")
+    line.say(store.get(b"from"))
+    store.close()
+
+
+def test_a_forked_child_is_not_the_owner(stores: Callable[..., Store]) -> None:
+    owner = owner_of(stores())
+    with Child(write_in_child, owner) as child:
+        assert child.hear() is False
+        assert child.hear() == b"child"
+    assert owner.get(b"from") == b"child"
+    owner.put(b"from", b"parent")
+    assert owner.get(b"from") == b"parent"
+
+
+def test_an_interrupted_statement_of_the_owner_holds_nobody_up(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, other = owner_of(stores()), stores(timeout=5)
+    end_update = Index.end_update
+
+    def interrupted(self: Index) -> None:
+        monkeypatch.setattr(Index, "end_update", end_update)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Index, "end_update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        owner.put(b"key", b"committed")
+    assert not owner.is_owner
+    assert other.get(b"key") == b"committed"
+    other.put(b"key", b"next")
+    assert owner.get(b"key") == b"next"
+    assert owner.check().ok
+
+
+def test_an_error_behind_the_commit_point_is_none_of_the_callers(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = owner_of(stores())
+    end_update = Index.end_update
+
+    def failing(self: Index) -> None:
+        monkeypatch.setattr(Index, "end_update", end_update)
+        raise MemoryError
+
+    monkeypatch.setattr(Index, "end_update", failing)
+    owner.put(b"key", b"committed")
+    assert owner.get(b"key") == b"committed"
+    assert not owner.is_owner
+
+
+def test_closing_gives_it_up(base: Path, stores: Callable[..., Store]) -> None:
+    owner_of(stores()).close()
+    store = stores()
+    assert flags(store)[3:] == b"\0"
+    assert not store.locks.owner.is_taken_elsewhere()
+
+
+def test_a_handle_that_was_dropped_gives_it_up(base: Path, stores: Callable[..., Store]) -> None:
+    owner = owner_of(open_store(base, "w"))
+    owner.locks.close()  # as its finalizer does
+    store = stores(timeout=5)
+    store.put(b"key", b"value")
+    assert flags(store)[3:] == b"\0"
