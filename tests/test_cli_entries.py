@@ -363,6 +363,17 @@ def test_set_puts_no_pickle_among_other_values(own: Path) -> None:
         assert shelf["apples"] == 1
 
 
+def test_set_puts_no_plain_value_among_secret_ones(own: Path) -> None:
+    secret = ["--encrypted", "--key-file", "secret"]
+    assert command("set", "vault", "pin", "0000", "--create", *secret).code == 0
+    answer = command("set", "vault", "other", "1111")
+    assert answer.code == 2
+    assert "--encrypted stores one of their kind" in answer.err
+    assert command("set", "vault", "other", "1111", *secret).code == 0
+    assert command("set", "vault", "plain", "1111", "--codec", "pickle").code == 0
+    assert b"0000" not in Path("vault.dat").read_bytes()
+
+
 def test_del_is_all_or_nothing(own: Path) -> None:
     answer = command("del", "stock", "apples", "nothing")
     assert answer.code == 1

@@ -112,7 +112,11 @@ def growth(title: str, panels: Sequence[Lines]) -> str:
     width, height, left, right = 300.0, 250.0, 48.0, 116.0
     body = [
         _text(16, 24, title, "title"),
-        _text(16, 42, "both axes are logarithmic; a flat line is a time that does not grow with the database"),
+        _text(
+            16,
+            42,
+            "p50 of a statement; both axes are logarithmic; a flat line is a time that does not grow with the database",
+        ),
     ]
     panels = [panel for panel in panels if panel.lines]
     for position, panel in enumerate(panels):
@@ -143,9 +147,10 @@ def _line_panel(panel: Lines, x0: float, y0: float, left: float, width: float, h
         parts.append(_text(across(x), y0 + height + 38, short(x), anchor="middle"))
     parts.append(_text(x0 + left + width / 2, y0 + height + 56, "entries", anchor="middle"))
     places: list[float] = []
-    for number, (label, line) in enumerate(sorted(panel.lines.items(), key=lambda pair: down(pair[1][-1][1]))):
+    names = list(panel.lines)
+    for label, line in sorted(panel.lines.items(), key=lambda pair: down(pair[1][-1][1])):
         own = "own" if _is_own(label) else ""
-        dash = f' stroke-dasharray="{_DASHES[number % len(_DASHES)]}"' if not own else ""
+        dash = f' stroke-dasharray="{_DASHES[names.index(label) % len(_DASHES)]}"' if not own else ""
         path = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in line)
         parts.append(f'<polyline points="{path}" class="line {own}"{dash}/>')
         parts += [f'<circle cx="{across(x):.1f}" cy="{down(y):.1f}" r="2.6" class="dot {own}"/>' for x, y in line]

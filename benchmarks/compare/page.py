@@ -85,7 +85,7 @@ def _growth(results: dict[str, Any]) -> list[charts.Lines]:
         for size in sizes:
             for label, cell in results[f"growth-{size}"].get(workload, {}).items():
                 if "value" in cell:
-                    lines.setdefault(label, []).append((float(size), cell["value"]))
+                    lines.setdefault(label, []).append((float(size), cell["p50"]))
         if lines:
             panels.append(charts.Lines(title, "µs", {name: lines[name] for name in GROWTH_PEERS if name in lines}))
     return panels

@@ -136,12 +136,12 @@ def set_(
         ) from problem
     with open_database(name, "w", timeout=timeout, create=create) as database:
         if coding.codec is None:
-            _check_kind(name, database, where)
+            _check_kind(name, database, where, coding)
         database[where] = bytes(encoded)
 
 
-def _check_kind(name: str, database: Any, key: bytes) -> None:
-    """Refuse to put the first pickle among values of another kind."""
+def _check_kind(name: str, database: Any, key: bytes, coding: Coding) -> None:
+    """Refuse to put the first plain pickle among values of another kind."""
     from hutch.cli.database import keys_of
     from hutch.errors import HutchError
 
@@ -155,6 +155,11 @@ def _check_kind(name: str, database: Any, key: bytes) -> None:
             raise click.UsageError(
                 f"the values of {name} are no pickles: say --codec raw (or json, msgpack…) to store one of their kind, "
                 "--codec pickle to store a pickle among them"
+            )
+        if kind == "closed" and not (coding.signed or coding.encrypted):
+            raise click.UsageError(
+                f"the values of {name} are signed or encrypted: --signed or --encrypted stores one of their kind, "
+                "--codec pickle a plain one among them"
             )
         if kind:
             return
