@@ -218,13 +218,14 @@ def test_a_flag_that_a_crash_has_left_means_nothing(base: Path, stores: Callable
 def test_a_late_owner_does_not_make_the_next_one_look_busy(stores: Callable[..., Store]) -> None:
     """A former owner that notices late has said that it is inside, and nobody would ever say that it is not."""
     former, store = owner_of(stores()), stores(timeout=5)
-    store.begin()
+    store.enter()
     assert former.index is not None
     former.index.set_flag(fmt.PENDING_AT, True)  # as far as it comes before it looks who wants to write
     former.give_up_owning()
     store.calm = store.patience
-    store.rollback()
+    store.consider_owning()
     assert not store.is_owner
+    store.leave()
     stores(timeout=5).put(b"key", b"value")
     assert store.get(b"key") == b"value"
 

@@ -75,6 +75,8 @@ class CatchingUp(Attaching):
             assert index is not None
         elif index.flag(fmt.PENDING_AT):
             self._redo_tail(index)
+            index = self.index  # perhaps a new one
+            assert index is not None
         elif self.is_ready_to_write:
             self.heap.free = None  # others have allocated since, and may have begun a new round
             self.freed.clear()

@@ -27,7 +27,7 @@ def test_random_statements(seed: int) -> None:
 def test_another_process_goes_on(name: str, readonly: bool) -> None:
     """A handle that was open all the time sees the last state, and can go on writing."""
     event_count = _count_events(name)
-    for number in range(0, event_count, 1 + event_count // 60):
+    for number in range(0, event_count, 1 + event_count // 200):
         machine, history = Machine(), History()
         survivor = Session(machine, history)
         observer = Session(machine, history, "r") if readonly else survivor
