@@ -1,0 +1,106 @@
+"""What `benchmarks.codecs` measures: the values, and the codecs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pydoc_data.topics import topics
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hutch.codecs import (
+    Codec,
+    Compressed,
+    Encrypted,
+    Json,
+    Marshal,
+    MessagePack,
+    Pickle,
+    Plist,
+    SafePickle,
+    Signed,
+)
+
+SECRET = bytes(range(32))
+
+
+@dataclass
+class Reading:
+    """The dataclass of the tables."""
+
+    station: str
+    at: float
+    celsius: float
+    sensors: list[int]
+    good: bool = True
+
+
+class Value(NamedTuple):
+    """One column: a value, and what a typed codec calls it (None: it has no such type)."""
+
+    name: str
+    thing: Any
+    type: Any
+
+
+def values() -> list[Value]:
+    """The same in every run, but for the text, which is that of this Python."""
+    dice = random.Random(7)
+    steps = np.random.default_rng(7).normal(size=131_072)
+    return [
+        Value(
+            "small dict",
+            {"name": "Ann Lee", "age": 34, "city": "Lyon", "score": 7.25, "tags": ["new", "vip"]},
+            dict[str, str | int | float | list[str]],
+        ),
+        Value("10 kB text", "".join(topics[name] for name in sorted(topics))[:10_000], str),
+        Value("1000 ints", [dice.randrange(1_000_000) for _ in range(1000)], list[int]),
+        Value("1000 floats", [dice.random() for _ in range(1000)], list[float]),
+        Value("dataclass", Reading("Lyon-3", 1714550400.0, 17.5, [3, 5, 8]), Reading),
+        Value("1 MB array", np.round(np.cumsum(steps), 2), None),
+    ]
+
+
+def nested(count: int) -> list[dict[str, Any]]:
+    """Records inside records: the value that SafePickle has most to look at in."""
+    return [
+        {"id": number, "name": f"name {number}", "at": {"x": number / 7, "y": -number}, "tags": ["a", f"t{number}"]}
+        for number in range(count)
+    ]
+
+
+def safe_pickle() -> SafePickle:
+    return SafePickle([Reading], numpy=True)
+
+
+# Each row: its name in the table, and what makes the codec for a column.
+CODECS: dict[str, Callable[[Value], Codec]] = {
+    "Pickle()": lambda value: Pickle(),
+    "Pickle(buffers=True)": lambda value: Pickle(buffers=True),
+    "SafePickle()": lambda value: safe_pickle(),
+    "Json()": lambda value: Json(),
+    "Json(type=...)": lambda value: Json(type=_type_of(value)),
+    "MessagePack()": lambda value: MessagePack(),
+    "MessagePack(type=...)": lambda value: MessagePack(_type_of(value)),
+    "Marshal()": lambda value: Marshal(),
+    'Plist("xml")': lambda value: Plist("xml"),
+    'Plist("binary")': lambda value: Plist("binary"),
+    'Compressed(Pickle(), "zlib")': lambda value: Compressed(Pickle(), "zlib"),
+    'Compressed(Pickle(), "bz2")': lambda value: Compressed(Pickle(), "bz2"),
+    'Compressed(Pickle(), "lzma")': lambda value: Compressed(Pickle(), "lzma"),
+    'Compressed(Pickle(), "zstd")': lambda value: Compressed(Pickle(), "zstd"),
+    'Compressed(Json(), "zstd")': lambda value: Compressed(Json(), "zstd"),
+    "Signed(Pickle(), key)": lambda value: Signed(Pickle(), SECRET),
+    "Signed(SafePickle(), key)": lambda value: Signed(safe_pickle(), SECRET),
+    "Encrypted(Pickle(), key)": lambda value: Encrypted(Pickle(), SECRET),
+    "Encrypted(Json(), key)": lambda value: Encrypted(Json(), SECRET),
+    'Encrypted(Compressed(Pickle(), "zstd"), key)': lambda value: Encrypted(Compressed(Pickle(), "zstd"), SECRET),
+}
+
+
+def _type_of(value: Value) -> Any:
+    if value.type is None:
+        raise TypeError("there is no type for it")
+    return value.type
