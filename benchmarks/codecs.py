@@ -32,7 +32,7 @@ KEY = b"0123456789abcdef"
 MOST_OVER_RAW_US = 0.6  # of shelf[key], and of shelf[key] = value, over the database and pickle
 MOST_TIMES_PLAIN = 3  # of a read with SafePickle
 _ENTRIES = 500
-_LOOPS = 7  # of a codec
+_LOOPS = 15  # of a codec
 _SHELF_LOOPS = 41  # where small differences of large numbers count: shorter, and in turns
 
 
