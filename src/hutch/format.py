@@ -251,7 +251,7 @@ HASH_LOW_MASK = 0xFFFF_FFFF
 OVERFLOW_SHIFT = 3
 OVERFLOW_STRIDE = (1 << OVERFLOW_SHIFT) + 1
 # Entries per bucket, on average, above which the table grows by one.
-BUCKET_LOAD = 9
+BUCKET_LOAD = 8
 
 
 def tag_of(key_hash: int) -> int:

@@ -37,7 +37,7 @@ _BEFORE, _COMMITTING, _COMMITTED = range(3)
 # What stands as a number below.
 assert (fmt.INDEX_HEADER_BYTES, fmt.BUCKET_BYTES, fmt.BUCKET_SLOTS, fmt.OVERFLOW_SHIFT) == (4096, 512, 15, 3)
 assert (fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.LINK_AT, fmt.LINK.size, fmt.SEAL_AT) == (16, 32, 496, 4, 504)
-assert (fmt.WORD_START, fmt.PENDING_AT, fmt.GATE_END, fmt.BUCKET_LOAD, fmt.INLINE_LIMIT_BYTES) == (8, 16, 20, 9, 4096)
+assert (fmt.WORD_START, fmt.PENDING_AT, fmt.GATE_END, fmt.BUCKET_LOAD, fmt.INLINE_LIMIT_BYTES) == (8, 16, 20, 8, 4096)
 assert (fmt.STATE_AT, fmt.STATE.size, fmt.CHECKSUM_MASK, fmt.HASH_LOW_MASK) == (32, 64, 0xFFFFFFFF, 0xFFFFFFFF)
 assert (fmt.OPERATION_BYTES, fmt.RECORD_FRAME_BYTES) == (40, 32)
 
@@ -138,7 +138,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         index.begin_update()
         if old_blocks < 0:
             slot = page.find(0)
-            if slot < 15 and index.key_count < index.bucket_count * 9:
+            if slot < 15 and index.key_count < index.bucket_count * 8:
                 start = at + 16 + slot * 32
                 view[start : start + 32] = _pack_slot(key_hash & 0xFFFFFFFF, checksum, flagged, offset, size)
                 view[at + slot : at + slot + 1] = _TAGS[key_hash >> 56]
