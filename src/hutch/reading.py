@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Iterator
+from operator import itemgetter
 
 from hutch import format as fmt
 from hutch.commit import find
@@ -31,6 +32,7 @@ _unpack_slot = fmt.SLOT.unpack_from
 _HEADER_BYTES = fmt.INDEX_HEADER_BYTES
 NEVER = 1 << 64  # `get` with it costs less than without: a default is one more thing to look up
 _KEY_LENGTHS = fmt.KEY_LENGTHS
+_first = itemgetter(0)
 _KEYED, _LOST = fmt.KEYED, fmt.LOST
 # `get` has these as numbers.
 assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK, fmt.KEYED) == (8, 16, 0xFFFFFFFF, 1 << 60)
@@ -275,7 +277,7 @@ class Reader(Handle):
         A key that is there all the while comes exactly once, whatever is written meanwhile, by anybody.
         """
         self.check_open()
-        return (key for key, _ in scan(self, self.own_transaction(), values=False))
+        return map(_first, scan(self, self.own_transaction(), values=False))
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values, as `keys` goes.

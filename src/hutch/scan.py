@@ -7,13 +7,14 @@ disturb it: the old file lives on until its last reader is done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from struct import error as StructError
 
 from hutch import format as fmt
 from hutch.commit import directory_line_bytes
 from hutch.errors import CorruptDirectoryError, CorruptIndexError
 from hutch.journal import operations
-from hutch.lines import Line, iterate_lines
+from hutch.lines import Line, iterate_lines, simple_entries, simple_keys
 from hutch.rebuild import open_journal
 
 TYPE_CHECKING = False
@@ -27,6 +28,11 @@ __all__ = ["changes_since", "collect", "scan"]
 
 _FIRST_SPAN_BYTES = 2 * 1024
 _SPAN_BYTES = 64 * 1024
+_ALL_LINES = -1
+_NOTHING = b"%13d" % 0
+_hash_key = fmt.hash64
+_hash64 = fmt.hash64
+assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK) == (8, 16, 0xFFFFFFFF)
 
 
 def scan(store: Reader, transaction: Transaction | None, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
@@ -64,21 +70,68 @@ def _committed(store: Reader, values: bool) -> Iterator[tuple[bytes, bytes]]:
             store.refresh()
             continue
         word = index.word
-        untouched = not index.changed_lines
-        lines, position = _read_lines(directory, position, end, size)
+        untouched = store.index is index and not index.changed_lines
+        position, data = _read_span(directory, position, end, size)
         size = min(2 * size, _SPAN_BYTES)
+        if untouched:
+            # Nobody has changed a line that the directory does not show, so what it shows is what counts.
+            count = yield from (_plain_items if values else _plain_keys)(store, index, word, data)
+            if count == _ALL_LINES:
+                position += len(data)
+                continue
+            start = _line_starts(data, count)
+            position, data = position + start, data[start:]
+        lines, position = _parse(directory, position, data)
         for number, line in enumerate(lines):
             if store.index is not index:
                 yield from _rest(store, directory, lines[number:], position, end, values)
                 return
             if untouched and index.word == word and index.is_current():
                 yield from _read(store, line, values)
-            elif _is_live(store, index, line):
-                yield from _fetch(store, line.key, values)
+            elif (entry := _live_entry(store, index, line)) is not None:
+                yield from _read(store, line._replace(entry=entry), values)
             elif store.index is not index:
                 yield from _rest(store, directory, lines[number:], position, end, values)
                 return
             store.check_open()
+
+
+def _plain_keys(store: Reader, index: Index, word: bytes, data: bytes) -> Generator[tuple[bytes, bytes], None, int]:
+    """The keys of whole lines, as long as nobody writes; returns how many have come, or `_ALL_LINES`."""
+    view = index.file.view
+    keys = simple_keys(data)
+    for number, key in enumerate(keys or ()):
+        if view[8:16] != word or store.index is not index:
+            return number
+        yield key, b""
+    return 0 if keys is None else _ALL_LINES
+
+
+def _plain_items(store: Reader, index: Index, word: bytes, data: bytes) -> Generator[tuple[bytes, bytes], None, int]:
+    """Keys and values, likewise."""
+    view = index.file.view
+    seed = store.seed
+    heap = store.heap.file.view
+    entries = simple_entries(data)
+    for number, (key, offset, size, checksum) in enumerate(entries or ()):
+        if view[8:16] != word or store.index is not index:
+            return number
+        start = int(offset)
+        value = heap[start : start + int(size)] if size != _NOTHING else b""
+        if _hash64(value, _hash_key(key, seed)) & 0xFFFFFFFF == int(checksum, 16):
+            yield key, value
+        else:
+            yield from _fetch(store, key, True)
+            heap = store.heap.file.view
+    return 0 if entries is None else _ALL_LINES
+
+
+def _line_starts(data: bytes, number: int) -> int:
+    """Where line `number` starts."""
+    start = 0
+    for _ in range(number):
+        start = data.index(b"\n", start) + 1
+    return start
 
 
 def _rest(
@@ -103,11 +156,16 @@ def _rest(
 
 def _read_lines(directory: DirectoryFile, start: int, end: int, size: int = _SPAN_BYTES) -> tuple[list[Line], int]:
     """Whole lines from `start` on, and where the next ones start."""
+    return _parse(directory, *_read_span(directory, start, end, size))
+
+
+def _read_span(directory: DirectoryFile, start: int, end: int, size: int) -> tuple[int, bytes]:
+    """The bytes of whole lines from `start` on, and where they do start."""
     if start and directory.read_span(start - 1, start) == b"#":
         # The line has died since the span before, and a checkpoint has made it a part of that one's last comment.
         start += directory_line_bytes(directory, start)
         if start >= end:
-            return [], end
+            return end, b""
     while True:
         data = directory.read_span(start, min(start + size, end))
         if start + size >= end:
@@ -117,19 +175,24 @@ def _read_lines(directory: DirectoryFile, start: int, end: int, size: int = _SPA
         if stop:
             break
         size *= 4  # a line longer than the span
-    path = directory.file.file.path
     if not stop:
+        path = directory.file.file.path
         raise CorruptDirectoryError(f"{path!r} ends at byte {start}, before its last line", file=path, offset=start)
+    # The last line's newline may not be written yet: the next line brings it.
+    return start, data[:stop] if data[stop - 1 : stop] == b"\n" else data[:stop] + b"\n"
+
+
+def _parse(directory: DirectoryFile, start: int, data: bytes) -> tuple[list[Line], int]:
+    """The lines of a span, and where the next ones start."""
     lines = [
         line._replace(start=start + line.start, entry=(start + line.entry[0], *line.entry[1:]))
-        for line in iterate_lines(data, 0, stop, path)
+        for line in iterate_lines(data, 0, len(data), directory.file.file.path)
     ]
-    # The last line's newline may not be written yet: the next line brings it.
-    return lines, start + stop + (0 if data[stop - 1 : stop] == b"\n" else 1)
+    return lines, start + len(data)
 
 
-def _is_live(store: Reader, index: Index, line: Line) -> bool:
-    """Whether the key still owns this very line; if the directory has been replaced meanwhile, whether it is there."""
+def _live_entry(store: Reader, index: Index, line: Line) -> fmt.Entry | None:
+    """What the key has now if it still owns this very line; None, too, if the directory has been replaced meanwhile."""
     key_hash = fmt.hash_key(line.key, store.seed)
     while store.index is index:
         if not index.is_current():
@@ -137,16 +200,20 @@ def _is_live(store: Reader, index: Index, line: Line) -> bool:
             continue
         word = index.word
         try:
-            if any(entry[0] & fmt.OFFSET_MASK == line.start for _, entry in index.candidates(key_hash)):
-                return True
+            found = index.locate(key_hash)
+            if found is not None and found[2] & fmt.OFFSET_MASK == line.start:
+                return found[2:]
+            for _, entry in index.candidates(key_hash):  # others may have the same hash
+                if entry[0] & fmt.OFFSET_MASK == line.start:
+                    return entry
             index.check_bucket(key_hash)
-        except CorruptIndexError:
+        except (CorruptIndexError, StructError):
             if index.word == word and index.is_current():
                 store.distrust(index)
             continue
         if index.word == word and index.is_current():
-            return False  # nobody was moving entries about while we looked
-    return False  # replaced: nobody can say any more of this very line
+            return None  # nobody was moving entries about while we looked
+    return None  # replaced: nobody can say any more of this very line
 
 
 def _read(store: Reader, line: Line, values: bool) -> Iterator[tuple[bytes, bytes]]:
