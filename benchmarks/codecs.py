@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import fill
 from time import perf_counter
 from typing import Any
 
@@ -271,7 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         host = machine.describe(folder)
         by_shelf = measure_shelf(folder, options.seconds)
     by_codec = measure_codecs(options.seconds)
-    measured = "\n\n".join([*codec_tables(by_codec), *shelf_tables(by_shelf), machine_line(host)])
+    parts = [*codec_tables(by_codec), *shelf_tables(by_shelf), machine_line(host)]
+    measured = "\n\n".join(part if part.startswith("|") else fill(part, 118, break_on_hyphens=False) for part in parts)
     print(measured)
     page = options.page.read_text(encoding="utf-8")
     options.page.write_text(rewrite(page, measured), encoding="utf-8")

@@ -7,8 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -24,21 +22,12 @@ MEASURED = "Sizes and speeds"
 
 
 @pytest.fixture
-def prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """What a reader has who types the examples: an empty folder, ``__main__``, and warnings on the screen."""
+def prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """What a reader has who types the examples: an empty folder, and ``__main__``, where their classes are found."""
     main = ModuleType("__main__")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "__main__", main)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.simplefilter("default", hutch.errors.UnstoredChangeWarning)
-        monkeypatch.setattr(warnings, "showwarning", show)
-        yield main
-
-
-def show(message: Warning | str, kind: type[Warning], filename: str, lineno: int, *rest: object) -> None:
-    assert filename.startswith("<doctest ")
-    print(f"<stdin>:{lineno}: {kind.__name__}: {message}")
+    return main
 
 
 @pytest.mark.parametrize("title", [title for title in SECTIONS if title != MEASURED])
@@ -52,6 +41,27 @@ def test_a_section(title: str, prompt: ModuleType) -> None:
         runner.run(test, out=report.append, clear_globs=False)
     assert runner.tries
     assert not runner.failures, "".join(report)
+
+
+def test_the_program_that_forgets_to_store(tmp_path: Path) -> None:
+    """It says on the screen what the page says."""
+    (program,) = re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    (expected,) = re.findall(r"^```text\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    (tmp_path / "cook.py").write_text(program, encoding="utf-8")
+    done = run(["cook.py"], tmp_path)
+    assert doctest.OutputChecker().check_output(expected, done.stderr.replace(f"{tmp_path}/", ""), doctest.ELLIPSIS)
+
+
+def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """A Python with this hutch."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(hutch.__file__).parent.parent), *sys.path])}
+    environment.pop("PYTHONWARNINGS", None)
+    command = [sys.executable, *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert not done.returncode, done.stderr
+    return done
 
 
 def test_every_codec_has_an_answer() -> None:
@@ -81,22 +91,8 @@ def test_the_tables_are_measured_and_written_into_the_page(tmp_path: Path) -> No
     page.write_text(TEXT, encoding="utf-8")
     folder = tmp_path / "shelves"
     folder.mkdir()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(hutch.__file__).parent.parent), *sys.path])}
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.codecs",
-        "--seconds",
-        "0",
-        "--page",
-        str(page),
-        "--folder",
-        str(folder),
-    ]
-    done = subprocess.run(
-        command, cwd=PAGE.parent.parent, env=environment, capture_output=True, text=True, timeout=110, check=False
-    )
-    assert not done.returncode, done.stderr
+    options = ["--seconds", "0", "--page", str(page), "--folder", str(folder)]
+    done = run(["-m", "benchmarks.codecs", *options], PAGE.parent.parent)
     assert not list(folder.iterdir())
     old, new = measured(TEXT), measured(page.read_text(encoding="utf-8"))
     assert (old[0], old[2]) == (new[0], new[2])
