@@ -7,8 +7,8 @@ disturb it: the old file lives on until its last reader is done.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Generator, Iterator
-from struct import error as StructError
 
 from hutch import format as fmt
 from hutch.commit import directory_line_bytes
@@ -207,7 +207,7 @@ def _live_entry(store: Reader, index: Index, line: Line) -> fmt.Entry | None:
                 if entry[0] & fmt.OFFSET_MASK == line.start:
                     return entry
             index.check_bucket(key_hash)
-        except (CorruptIndexError, StructError):
+        except (CorruptIndexError, struct.error):
             if index.word == word and index.is_current():
                 store.distrust(index)
             continue
