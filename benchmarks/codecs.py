@@ -11,6 +11,7 @@ import gc
 import json
 import pickle
 import platform
+import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,43 +35,46 @@ MOST_OVER_RAW_US = 0.6  # of shelf[key], and of shelf[key] = value, over the dat
 MOST_TIMES_PLAIN = 3  # of a read with SafePickle
 _ENTRIES = 500
 _LOOPS = 15  # of a codec
-_SHELF_LOOPS = 41  # where small differences of large numbers count: shorter, and in turns
+_SHELF_LOOPS = 201  # where small differences of large numbers count: shorter, and in turns
 
 
 # Timing.
 
 
 def best(seconds: float, repeats: int, *loops: Callable[[int], object]) -> list[float]:
-    """Microseconds of one turn of each loop: the best of some repeats, between which the other loops have theirs.
+    """Microseconds of one turn of each loop: the best of some repeats, among those of the other loops.
 
     Args:
         seconds: for all the repeats of one loop; 0: each does one turn, once.
         repeats: of each loop.
         loops: called with a number of turns.
     """
-    turns = []
-    for loop in loops:
-        count, took = 1, _took(loop, 1)
-        while took < seconds / repeats and count < 1 << 24:
-            count *= 2
-            took = _took(loop, count)
-        turns.append(count)
-    fastest = [float("inf")] * len(loops)
-    for _ in range(repeats if seconds > 0 else 1):
-        for place, (loop, count) in enumerate(zip(loops, turns, strict=True)):
-            fastest[place] = min(fastest[place], _took(loop, count) / count * 1e6)
-    return fastest
-
-
-def _took(loop: Callable[[int], object], count: int) -> float:
     gc.collect()
     gc.disable()
     try:
-        begin = perf_counter()
-        loop(count)
-        return perf_counter() - begin
+        turns = []
+        for loop in loops:
+            count, took = 1, _took(loop, 1)
+            while took < seconds / repeats and count < 1 << 24:
+                count *= 2
+                took = _took(loop, count)
+            turns.append(count)
+        fastest = [float("inf")] * len(loops)
+        order = list(range(len(loops)))
+        dice = random.Random(7)
+        for _ in range(repeats if seconds > 0 else 1):
+            dice.shuffle(order)  # or what comes now and then, such as a checkpoint, would always hit the same one
+            for place in order:
+                fastest[place] = min(fastest[place], _took(loops[place], turns[place]) / turns[place] * 1e6)
+        return fastest
     finally:
         gc.enable()
+
+
+def _took(loop: Callable[[int], object], count: int) -> float:
+    begin = perf_counter()
+    loop(count)
+    return perf_counter() - begin
 
 
 # What is measured.
