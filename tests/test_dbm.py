@@ -1047,3 +1047,12 @@ def test_whichdb_as_a_command(path: str, tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines() == [f"hutch.dbm {path}", f"UNKNOWN {unknown}", f"UNKNOWN {unknown}?"]
     assert done.stderr == ""
+
+
+def test_nobody_reads_exclusively(tmp_path: Path) -> None:
+    with hutch.dbm.open(tmp_path / "db", "n") as database:
+        database["key"] = "value"
+    with pytest.raises(ValueError, match="exclusive"):
+        hutch.dbm.open(tmp_path / "db", "r", exclusive=True)
+    with hutch.dbm.open(tmp_path / "db", "w", exclusive=True) as database:
+        assert database["key"] == b"value"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -287,6 +289,60 @@ def test_an_interrupted_statement_of_the_owner_holds_nobody_up(
     assert other.get(b"key") == b"committed"
     other.put(b"key", b"next")
     assert owner.get(b"key") == b"next"
+    assert owner.check().ok
+
+
+def test_an_owner_that_finds_itself_wanted_does_not_make_the_other_wait(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has said that it is inside, and now waits for the writer lock, whose holder waits until it is outside."""
+    owner, other = owner_of(stores()), stores(timeout=5)
+    late = threading.Thread(target=owner.put, args=(b"key", b"of the owner"))
+    sleep = time.sleep
+
+    def wait_for_the_owner(seconds: float) -> None:
+        if not late.ident:
+            late.start()
+            while flags(owner)[:1] != b"\1":
+                sleep(0)
+
+    monkeypatch.setattr(owning.time, "sleep", wait_for_the_owner)
+    other.put(b"key", b"of the other")
+    monkeypatch.undo()
+    late.join()
+    assert other.get(b"key") == b"of the owner"
+
+
+def test_an_owner_that_is_interrupted_does_not_make_the_other_wait(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, other = owner_of(stores()), stores(timeout=5)
+    inside, go_on = threading.Event(), threading.Event()
+    end_update, problems = Index.end_update, []
+
+    def interrupted(self: Index) -> None:
+        monkeypatch.setattr(Index, "end_update", end_update)
+        inside.set()
+        go_on.wait(60)
+        raise KeyboardInterrupt
+
+    def put() -> None:
+        try:
+            owner.put(b"key", b"of the owner")
+        except KeyboardInterrupt as problem:
+            problems.append(problem)
+
+    monkeypatch.setattr(Index, "end_update", interrupted)
+    thread = threading.Thread(target=put)
+    thread.start()
+    assert inside.wait(60)
+    monkeypatch.setattr(owning, "_VISIBLE_SECONDS", 0)
+    monkeypatch.setattr(owning.time, "sleep", lambda seconds, sleep=time.sleep: (go_on.set(), sleep(seconds)))
+    other.put(b"key", b"of the other")
+    monkeypatch.undo()
+    thread.join()
+    assert len(problems) == 1
+    assert owner.get(b"key") == b"of the other"
     assert owner.check().ok
 
 

@@ -64,11 +64,13 @@ def open_store(
         verify: check every value read against its checksum.
 
     Raises:
-        ValueError: an unknown flag or durability.
+        ValueError: an unknown flag or durability, or an exclusive reader.
         OSError, HutchError: see `Handle.open`.
     """
     if flag not in ("r", "w", "c", "n"):
         raise ValueError("Flag must be one of 'r', 'w', 'c', or 'n'")
+    if exclusive and flag == "r":
+        raise ValueError("exclusive=True is for writing: it goes with flag 'w', 'c' or 'n', not with 'r'")
     if durability not in _DURABILITIES:
         raise ValueError(f"durability must be 'close' or 'commit', not {durability!r}")
     store = Store(
