@@ -23,7 +23,6 @@ from hutch.handle import Handle
 from hutch.heap import LARGE_BYTES
 from hutch.index import Index, Position
 from hutch.journal import Journal
-from hutch.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,16 +45,9 @@ _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
 
 # A key, its new value, and whether the key is to move to the end if it exists. The value is bytes, a memoryview
 # of bytes, if it is large also Pieces, or None: delete the key.
+# Kind, hash of the key, where it is in the index, its new entry, and the blocks that it gives up.
+_Step = tuple[int, int, "Position | None", fmt.Entry, int, int]
 Change = tuple[bytes, "Any", bool]
-
-
-class _Step(NamedTuple):
-    kind: int
-    key_hash: int
-    position: Position | None
-    entry: fmt.Entry
-    old_blocks: int
-    old_offset: int
 
 
 def find(
@@ -109,7 +101,7 @@ def commit(
             key_hash = fmt.hash_key(key, seed)
             literal = fmt.key_literal(key)
             index.check_bucket(key_hash)  # what is written gets a new seal: never one over damage
-            found = find(index, directory, key, key_hash, literal)
+            found = None if index.locate(key_hash) is None else find(index, directory, key, key_hash, literal)
             if found is None:
                 if value is None:
                     continue
@@ -121,7 +113,7 @@ def commit(
                 old_offset = old[1]
                 line = old[0] & fmt.OFFSET_MASK
                 if value is None or moves:
-                    steps.append(_Step(_DELETE, key_hash, position, old, old_blocks, old_offset))
+                    steps.append((_DELETE, key_hash, position, old, old_blocks, old_offset))
                     payload += (fmt.OPERATION.pack(_DELETE, 0, 0, len(key), line, 0, 0, 0, 0), key)
                     if value is None:
                         continue
@@ -162,7 +154,7 @@ def commit(
                 kind = _INSERT
             else:
                 kind = _REPLACE
-            steps.append(_Step(kind, key_hash, position, indexed, old_blocks, old_offset))
+            steps.append((kind, key_hash, position, indexed, old_blocks, old_offset))
             if size <= fmt.INLINE_LIMIT_BYTES:
                 payload += (fmt.OPERATION.pack(kind, 1, 0, len(key), line, offset, size, checksum, 0), key, value)
             else:
@@ -235,6 +227,8 @@ def cut_off(handle: Handle, journal: Journal, position: int) -> None:
 def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
     """Step 6: nothing here needs space, so nothing here fails."""
     in_place = len(steps) == 1
+    if not in_place:
+        index.spread(len(steps))
     for kind, key_hash, position, entry, old_blocks, old_offset in steps:
         if kind == _INSERT:
             index.insert(key_hash, entry)

@@ -164,6 +164,15 @@ class Index(IndexHeader):
         if self.key_count > self.bucket_count * fmt.BUCKET_LOAD:
             self._split()
 
+    def spread(self, insertions: int) -> None:
+        """Before many insertions: split as much as they will make necessary, while there is less to move.
+
+        O(buckets to come); `reserve` must have made room.
+        """
+        if insertions > self.key_count:
+            while self.key_count + insertions > self.bucket_count * fmt.BUCKET_LOAD:
+                self._split()
+
     def replace(self, position: Position, key_hash: int, entry: fmt.Entry) -> None:
         """Overwrite the entry at `position`."""
         line, offset, size, checksum = entry
