@@ -341,3 +341,14 @@ def test_how_it_is_switched_on(tmp_path: Path, options: list[str], environment: 
     )
     assert ("program.py:5: UnstoredChangeWarning" in done.stderr) == warns
     assert ("shelf['a'].append(2)  # line 5" in done.stderr) == warns
+
+
+def test_it_warns_where_there_is_no_source(tmp_path: Path) -> None:
+    """`python -c`, and a prompt, have a `__main__` that nobody can load."""
+    program = (
+        f"import hutch\nshelf = hutch.open({str(tmp_path / 'db')!r}, warn_unstored=True)\n"
+        "shelf['jam'] = ['plums']\nshelf['jam'].append('sugar')\nshelf.close()\nprint('closed')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "closed\n", done.stderr
+    assert "UnstoredChangeWarning" in done.stderr and "<string>:4:" in done.stderr

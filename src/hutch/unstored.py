@@ -123,9 +123,8 @@ class Unstored:
             )
             problem.key = fetch.key
             registry = fetch.scope.setdefault("__warningregistry__", {})
-            warnings.warn_explicit(
-                problem, None, fetch.file, fetch.line, fetch.scope.get("__name__"), registry, fetch.scope
-            )
+            # Without the globals, which only serve to show the source: a prompt and `python -c` have no loader to ask.
+            warnings.warn_explicit(problem, None, fetch.file, fetch.line, fetch.scope.get("__name__"), registry)
         elif not keep or sys.getrefcount(fetch.value) <= _OWN_REFERENCES:
             self._drop(number)
 
