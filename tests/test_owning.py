@@ -73,6 +73,22 @@ def test_whoever_writes_alone_for_a_while_asks_for_no_lock(
     assert flags(store) == b"\0\0\0\1"
 
 
+def test_replacing_in_a_database_that_has_just_been_opened_asks_for_no_lock_either(
+    base: Path, stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no room for new keys yet, and none is needed."""
+    store = owner_of(stores())
+    store.apply({b"key %d" % number: b"old" for number in range(100)})
+    store.close()
+    store = owner_of(stores())
+    asked: list[str] = []
+    monkeypatch.setattr(store.locks, "acquire_writer", lambda timeout: asked.append("writer"))
+    for number in range(20):
+        store.put(b"key %d" % number, b"new")
+    assert len(asked) < 5  # to make a file longer
+    assert store.check().ok
+
+
 def test_an_exclusive_handle_needs_no_lock_either(base: Path, stores: Callable[..., Store]) -> None:
     store = owner_of(stores(exclusive=True))
     assert flags(store) == b"\0\0\0\0"

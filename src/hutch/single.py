@@ -29,7 +29,6 @@ _KEYED = fmt.KEYED
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 _OFFSET_MASK = fmt.OFFSET_MASK
 _TAGS = [bytes((tag or 255,)) for tag in range(256)]
-_SIZES = [b", %13d)  # " % size for size in range(fmt.INLINE_LIMIT_BYTES + 1)]
 _NO_LINK = bytes(fmt.LINK.size)
 _MAX_LITERAL_FACTOR = len(r"\xff")
 _LINE_BYTES = len("\n''") + fmt.FIELDS_BYTES + 1
@@ -40,6 +39,17 @@ assert (fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.LINK_AT, fmt.LINK.size, fmt.SEAL_AT) =
 assert (fmt.WORD_START, fmt.PENDING_AT, fmt.GATE_END, fmt.BUCKET_LOAD, fmt.INLINE_LIMIT_BYTES) == (8, 16, 20, 8, 4096)
 assert (fmt.STATE_AT, fmt.STATE.size, fmt.CHECKSUM_MASK, fmt.HASH_LOW_MASK) == (32, 64, 0xFFFFFFFF, 0xFFFFFFFF)
 assert (fmt.OPERATION_BYTES, fmt.RECORD_FRAME_BYTES) == (40, 32)
+
+
+class _Sizes(dict[int, bytes]):
+    """How a line goes on behind the offset, for each size that has come: values are often of a few sizes."""
+
+    def __missing__(self, size: int) -> bytes:
+        text = self[size] = b", %13d)  # " % size
+        return text
+
+
+_SIZES = _Sizes()
 
 
 def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
@@ -62,14 +72,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         record_end = position + 64 + length + size
         heap_blocks = index.heap_blocks
         offset = heap_blocks << 9
-        if (
-            not 0 < size <= 4096
-            or not end
-            or record_end + 8 > len(journal)
-            or offset + size + 512 > len(heap)
-            or end + _LINE_BYTES + _MAX_LITERAL_FACTOR * length > len(directory)
-            or index.bucket_count >= index.room_for_buckets
-        ):
+        if not 0 < size <= 4096 or not end or record_end + 8 > len(journal) or offset + size + 512 > len(heap):
             return False
         handle.depth = 1
         view = index.file.view
@@ -104,6 +107,13 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         checksum = _hash64(value, key_hash) & 0xFFFFFFFF
         sequence = index.sequence + 1
         if old_blocks < 0:
+            if (
+                end + _LINE_BYTES + _MAX_LITERAL_FACTOR * length > len(directory)
+                or index.bucket_count >= index.room_for_buckets
+            ):
+                view[16:17] = b"\0"
+                handle.depth = 0
+                return False
             line = end + 1
             digits = b"%15d" % offset, _SIZES[size], hexlify(checksum.to_bytes(4, "big"))
             if key.isalnum():
