@@ -11,6 +11,7 @@ import fractions
 import ipaddress
 import pathlib
 import pickle
+import pickletools
 import random
 import resource
 import sys
@@ -539,6 +540,93 @@ def test_is_deep_counts_containers(value: Any) -> None:
         assert is_deep(value, limit) == (depth(value) > limit)
 
 
+@given(values, st.integers(1, 9))
+@settings(deadline=None)
+def test_a_quick_look_at_the_depth_tells_the_same(value: Any, limit: int) -> None:
+    shared = [value, {"again": value, "and": (value, [value])}]
+    cycle: list[Any] = [value, {}]
+    cycle[1]["self"] = cycle
+    for thing in (value, shared, cycle):
+        slowly = is_deep(thing, limit)
+        for most in (1, 20, 10**6):
+            assert is_deep(thing, limit, most) == slowly
+        found = look(pickle.dumps(thing), PLAIN._suffixes, 10**9)
+        if found is not None and not found[0] and not found[2]:
+            assert is_deep(thing, limit, is_tree=True) == slowly
+
+
+NUMBERS = [*range(0, 100_000, 77), *(n / 7 for n in range(1, 1000)), 1 << 40]  # many, with all bytes in them
+
+
+def large(body: bytes) -> bytes:
+    """A pickle of many numbers, and of what `body` pushes."""
+    return pickle.dumps(NUMBERS, 3)[:-1] + b"(" + body + b"e."
+
+
+def test_what_is_nested_late_is_nested() -> None:
+    links = b"".join(b"]r" + n.to_bytes(4, "little") + b"(" for n in range(300, 400))
+    late = links + b"e" * 100  # one in another, as ever
+    back = b"".join(b"]r" + n.to_bytes(4, "little") for n in range(300, 400)) + b"".join(
+        b"j" + n.to_bytes(4, "little") + b"j" + (n + 1).to_bytes(4, "little") + b"a" for n in range(300, 399)
+    )  # side by side, then each put into the one before
+    for body in (late, back):
+        data = large(body)
+        assert is_deep(pickle.loads(data), 100)
+        SafePickle(max_depth=102).decode(KEY, data)
+        with pytest.raises(LimitError, match="max_depth"):
+            SafePickle(max_depth=100).decode(KEY, data)
+
+
+def test_what_would_be_endless_as_a_tree_is_read() -> None:
+    doubled: Any = [0]
+    for _ in range(60):
+        doubled = [doubled, doubled]
+    wide = [list(range(1000))] * 3000
+    mixed = [{"a": wide, "b": [wide] * 3000}] * 3000
+    for value in (doubled, wide, mixed):
+        data = pickle.dumps([value, NUMBERS])
+        found = SafePickle(max_depth=70).decode(KEY, data)
+        assert len(pickle.dumps(found)) == len(data)
+        assert SafePickle(max_depth=70).encode(KEY, [value, NUMBERS]) == data
+
+
+@pytest.mark.usefixtures("extension")
+def test_among_many_numbers_nothing_bad_is_overlooked() -> None:
+    assert PLAIN.decode(KEY, large(b"K\x01")) == [*NUMBERS, 1]
+    for bad in (
+        b"\x82\xf0",
+        b"\x83\xf0\0",
+        b"\x84\xf0\0\0\0",
+        b"\x82\xf0)R",
+        b"Pid\n",
+        b"K\x01Q",
+        b"cos\nsystem\n",
+        b"\x8c\x02os\x94\x8c\x06system\x94\x93\x94",
+        b"]r\xff\xff\xff\x7f",
+        b"]p99999999\n",
+        b"j\xff\xff\xff\x7f",
+        b"h\xfe",
+        b"\x97",
+        b"e.",
+        b"K\x01e.]",
+        b"\xff",
+    ):
+        with pytest.raises(CodecError) as caught:
+            PLAIN.decode(KEY, large(bad))
+        assert caught.value.key == KEY
+        assert not attacks.FIRED
+
+
+def test_any_cut_of_many_numbers_is_damaged() -> None:
+    data = pickle.dumps([*NUMBERS[:400], (1, 2.5)])
+    for cut in [*range(0, len(data), 97), *range(len(data) - 40, len(data))]:
+        with pytest.raises(CodecError):
+            PLAIN.decode(KEY, data[:cut])
+    for more in (b"\0", b".", data):
+        with pytest.raises(CodecError):
+            PLAIN.decode(KEY, data + more)
+
+
 def test_size_is_bounded() -> None:
     codec = SafePickle(max_bytes=100)
     assert codec.decode(KEY, codec.encode(KEY, b"x" * 50)) == b"x" * 50
@@ -644,6 +732,16 @@ def test_a_glance_sees_what_a_walk_and_an_unpickler_see(seed: int) -> None:
         assert bool(walked.globals) == found[0]
         assert not walked.persistent and not walked.extensions and walked.end == len(data)
     assert told > 300
+
+
+@given(values, st.sampled_from(PROTOCOLS))
+@settings(deadline=None)
+def test_a_glance_tells_whether_anything_is_used_twice(value: Any, protocol: int) -> None:
+    for thing in (value, [value, value], [str(value)] * 2, [[value], (NUMBERS[:300], 0.25)]):
+        data = pickle.dumps(thing, protocol)
+        found = look(data, PLAIN._suffixes, 10**9)
+        if found is not None and not found[2]:
+            assert not {opcode.name for opcode, _, _ in pickletools.genops(data)} & {"BINGET", "LONG_BINGET", "GET"}
 
 
 # Arrays.

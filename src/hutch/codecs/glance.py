@@ -34,33 +34,44 @@ def _sized(zeros: bytes) -> bytes:
     return b"(?:" + b"|".join(re.escape(bytes((n,))) + zeros + b".{%d}" % n for n in range(256)) + b")"
 
 
-def _run(*tokens: bytes) -> Any:
-    """Matches as many opcodes as there are of these kinds, from where it is told to."""
+def _run(bare: bytes, *tokens: bytes) -> Any:
+    """Matches as many opcodes as there are of these kinds, from where it is told to.
+
+    Args:
+        bare: those that have no argument.
+        tokens: others.
+    """
     common = [
-        rb"\x8c" + _sized(b"") + rb"\x94?+",  # SHORT_BINUNICODE, MEMOIZE
+        rb"\x8c" + _sized(b""),  # SHORT_BINUNICODE
         *tokens,
-        rb"[Kq].",  # BININT1, BINPUT
-        rb"M..",
-        rb"[G\x95].{8}",  # BINFLOAT, FRAME
+        rb"M..(?:M..)*+",  # BININT2, BININT, BINFLOAT: many numbers in a row are quicker than many times one
+        rb"J....(?:J....)*+",
+        rb"G........(?:G........)*+",
         rb"X" + _sized(rb"\x00\x00\x00") + rb"(?:q.)?+",
         rb"[C\x8a]" + _sized(b""),  # SHORT_BINBYTES, LONG1
-        rb"J.{4}",
+        rb"\x95.{8}",  # FRAME
         rb"B" + _sized(rb"\x00\x00\x00"),
         rb"r..\x00\x00",  # LONG_BINPUT: the memo is as long as the index is high
     ]
-    return re.compile(rb"(?:\x80[\x00-\x05])?+(?:" + b"|".join(common) + rb")*+", re.DOTALL).match
+    run = rb"(?:\x80[\x00-\x05])?+" + bare + b"(?:(?:" + b"|".join(common) + b")" + bare + b")*+"
+    return re.compile(run, re.DOTALL).match
 
 
-# In each: MEMOIZE NONE NEWTRUE NEWFALSE EMPTY_TUPLE EMPTY_LIST EMPTY_DICT EMPTY_SET MARK APPEND.
-_RUNS = (
-    # No tuples: SETITEM SETITEMS APPENDS ADDITEMS, REDUCE NEWOBJ BUILD, BINGET LONG_BINGET.
-    _run(rb"[\x94N\x88\x89)\]}\x8f(asue\x90R\x81b]++", rb"h.", rb"j.{4}"),
-    # No hashing: TUPLE TUPLE1 TUPLE2 TUPLE3, REDUCE NEWOBJ, APPENDS that BUILD may follow, BINGET LONG_BINGET.
-    _run(rb"[\x94N\x88\x89)\]}\x8f(at\x85-\x87R\x81]++", rb"h.", rb"eb?+", rb"j.{4}"),
-    # No sharing: SETITEM SETITEMS APPENDS ADDITEMS FROZENSET TUPLE TUPLE1 TUPLE2 TUPLE3.
-    _run(rb"[\x94N\x88\x89)\]}\x8f(asue\x90\x91t\x85-\x87]++"),
+# In each: MEMOIZE NONE NEWTRUE NEWFALSE EMPTY_TUPLE EMPTY_LIST EMPTY_DICT EMPTY_SET MARK APPEND, BININT1 BINPUT.
+_BARE = (
+    rb"[\x94N\x88\x89)\]}\x8f(asue\x90R\x81b]*+",  # SETITEM SETITEMS APPENDS ADDITEMS, REDUCE NEWOBJ BUILD
+    rb"[\x94N\x88\x89)\]}\x8f(at\x85-\x87R\x81]*+",  # TUPLE TUPLE1 TUPLE2 TUPLE3, REDUCE NEWOBJ
+    rb"[\x94N\x88\x89)\]}\x8f(asue\x90\x91t\x85-\x87]*+",  # as the first without calls, FROZENSET, tuples
 )
-_NO_TUPLES = _RUNS[0]
+_SHORT, _FETCH = (rb"[Kq].",), (rb"[Kqh].", rb"j.{4}")  # BINGET LONG_BINGET
+_BUILT = rb"eb?+"  # APPENDS that BUILD may follow
+# Of each kind: a run in which nothing is used twice, and a longer one.
+_RUNS = (
+    (_run(_BARE[0], *_SHORT), _run(_BARE[0], *_FETCH)),  # no tuples
+    (_run(_BARE[1], *_SHORT, _BUILT), _run(_BARE[1], *_FETCH, _BUILT)),  # no hashing
+    (_run(_BARE[2], *_SHORT),) * 2,  # no sharing
+)
+_NO_TUPLES = _RUNS[0][1]
 _NO_SHARING = 2
 
 
@@ -70,8 +81,8 @@ def suffix_of(module: str, name: str) -> bytes:
     return b"".join(b"\x8c" + bytes((len(text) & 0xFF,)) + text + b"\x94" for text in texts)
 
 
-def look(data: bytes, suffixes: tuple[tuple[bytes, ...], ...], max_depth: int) -> tuple[bool, bool] | None:
-    """Whether a pickle names a class, and whether it may nest deeper than `max_depth`. O(len(data)).
+def look(data: bytes, suffixes: tuple[tuple[bytes, ...], ...], max_depth: int) -> tuple[bool, bool, bool] | None:
+    """Whether a pickle names a class, whether it may nest deeper than `max_depth`, and use things twice. O(len(data)).
 
     Args:
         suffixes: `suffix_of` each class that may be called with anything, and hashed; and the same of each that may be
@@ -81,7 +92,8 @@ def look(data: bytes, suffixes: tuple[tuple[bytes, ...], ...], max_depth: int) -
         None where only a walk can tell whether it does harm.
     """
     size = len(data)
-    for number, run in enumerate(_RUNS):
+    for number, (alone, sharing) in enumerate(_RUNS):
+        run = alone
         at = 0
         opcodes = size  # with their arguments, but without long texts
         named = False
@@ -96,7 +108,7 @@ def look(data: bytes, suffixes: tuple[tuple[bytes, ...], ...], max_depth: int) -
                 deep = opcodes > max_depth and size - len(data.translate(None, _NESTING)) >= max_depth
                 if deep and number == _NO_SHARING:
                     return None  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
-                return named, deep
+                return named, deep, run is sharing
             if op == 0x93 and number != _NO_SHARING and data.endswith(suffixes[number], 0, at):  # STACK_GLOBAL
                 named = True
                 at += 1
@@ -105,6 +117,8 @@ def look(data: bytes, suffixes: tuple[tuple[bytes, ...], ...], max_depth: int) -
                 long = int.from_bytes(data[at + 1 : begin], "little")
                 at = begin + long
                 opcodes -= long
+            elif run is not sharing and op in b"hj":
+                run = sharing
             else:
                 break
     return None
@@ -119,10 +133,26 @@ def is_simple(data: bytes) -> bool:
 _LEAVES = frozenset((int, str, float, bool, bytes, bytearray, complex, type(None), type, range))
 _CODE = (type, type(gc), type(_sized), type(len))  # classes, modules, functions: what these hold is no data
 _CONTAINERS = frozenset((list, tuple, set, frozenset))
+_LEVELS = 64
+_HAVE_GC = 1 << 14  # of the flags of a class
+_PLAIN = _CONTAINERS | {dict}
 
 
-def is_deep(value: Any, max_depth: int) -> bool:
-    """Whether an object nests deeper than that, itself included; cycles are followed once. O(its parts)."""
+def is_deep(value: Any, max_depth: int, most: int = 0, *, is_tree: bool = False) -> bool:
+    """Whether an object nests deeper than that, itself included; cycles are followed once. O(its parts).
+
+    Args:
+        most: a quick look may go over as many parts first: the bytes of its pickle are more, if it shares little.
+        is_tree: it is plain data that shares nothing; a quicker look will do.
+    """
+    if is_tree:
+        level = [value]
+        for _ in range(max_depth):
+            level = gc.get_referents(*level)
+            if not level:
+                return False
+    elif _is_flat(value, min(max_depth, _LEVELS), most):
+        return False
     depths: dict[int, int] = {}  # by id, of what has been gone over; 0: on the path, where a way back goes no deeper
     path = [(value, iter(_parts(value)), [0])]
     while path:
@@ -147,6 +177,28 @@ def is_deep(value: Any, max_depth: int) -> bool:
                 return True
             if path and depth > path[-1][2][0]:
                 path[-1][2][0] = depth
+    return False
+
+
+def _is_flat(value: Any, levels: int, most: int) -> bool:
+    """Whether it surely nests no deeper than that: plain containers and what holds nothing, gone over level by level.
+
+    What is shared counts as often as it is reached, so cycles and much sharing run into a limit: then it is not sure.
+    """
+    if type(value) not in _PLAIN:
+        return False
+    level = [value]
+    for _ in range(levels - 1):  # one less: what is no container may be one level more
+        most -= sum(map(len, level))
+        if most < 0:
+            return False
+        parts = gc.get_referents(*level)
+        kinds = {*map(type, parts)}
+        if any(kind.__flags__ & _HAVE_GC for kind in kinds - _PLAIN - _LEAVES):
+            return False
+        if not kinds & _PLAIN:
+            return True
+        level = parts if kinds <= _PLAIN else [part for part in parts if type(part) in _PLAIN]
     return False
 
 

@@ -136,8 +136,8 @@ class SafePickle(Codec):
         """
         data = dumps(value, self._protocol)
         found = self._look(key, data)
-        if found is not None and found[1] and is_deep(value, self._max_depth):
-            raise self._too_deep(key)
+        if found is not None and found[1]:
+            self._check_depth(key, data, value, found)
         return data
 
     def decode(self, key: bytes, data: Data) -> Any:
@@ -167,11 +167,19 @@ class SafePickle(Codec):
             raise
         except Exception as problem:
             raise refuse(self, key, data, problem) from problem
-        if found is not None and found[1] and is_deep(value, self._max_depth):
-            raise self._too_deep(key)
+        if found is not None and found[1]:
+            self._check_depth(key, data, value, found)
         return value
 
-    def _look(self, key: bytes, data: bytes) -> tuple[bool, bool] | None:
+    def _check_depth(self, key: bytes, data: bytes, value: Any, found: tuple[bool, bool, bool]) -> None:
+        """Refuse a value that nests too deep; to be called where the glance could not tell that it does not."""
+        named, _, shares = found
+        if is_deep(value, self._max_depth, len(data), is_tree=not named and not shares):
+            raise LimitError(
+                f"the value of key {show_key(key)} nests deeper than max_depth ({self._max_depth}) allows", key=key
+            )
+
+    def _look(self, key: bytes, data: bytes) -> tuple[bool, bool, bool] | None:
         """Refuse what must not be unpickled. Most data is told at a glance, the rest by a walk over its opcodes.
 
         Returns:
@@ -199,11 +207,6 @@ class SafePickle(Codec):
         except Exception as problem:  # a module that was allowed by name cannot be imported, or has no such class
             raise refuse(self, key, data, problem) from problem
         return None
-
-    def _too_deep(self, key: bytes) -> LimitError:
-        return LimitError(
-            f"the value of key {show_key(key)} nests deeper than max_depth ({self._max_depth}) allows", key=key
-        )
 
     def _about(self, key: bytes, data: bytes, problem: CodecError) -> CodecError:
         """The same problem, with the key in it."""
