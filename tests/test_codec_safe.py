@@ -866,3 +866,15 @@ def test_arrays_are_no_larger_than_their_bytes() -> None:
         ):
             with pytest.raises(CodecError):
                 codec.decode(KEY, b"\x80\x04" + data)
+
+
+def test_lists_that_are_put_into_one_another_late_count_as_deep() -> None:
+    """Each is made alone; only then is it given the next. The POP keeps the glance from knowing what it looks at."""
+    count = 20_000
+    made = b"".join(b"]r" + number.to_bytes(4, "little") + b"0" for number in range(count))
+    put = b"".join(
+        b"j" + number.to_bytes(4, "little") + b"j" + (number + 1).to_bytes(4, "little") + b"a0"
+        for number in range(count - 1)
+    )
+    with pytest.raises(LimitError, match="max_depth"):
+        SafePickle().decode(b"key", b"\x80\x04" + made + put + b"j\0\0\0\0.")

@@ -135,9 +135,7 @@ class SafePickle(Codec):
             LimitError: it is longer, or nests deeper, than is allowed.
         """
         data = dumps(value, self._protocol)
-        found = self._look(key, data)
-        if found is not None and found[1]:
-            self._check_depth(key, data, value, found)
+        self._check_depth(key, data, value, self._look(key, data))
         return data
 
     def decode(self, key: bytes, data: Data) -> Any:
@@ -167,14 +165,14 @@ class SafePickle(Codec):
             raise
         except Exception as problem:
             raise refuse(self, key, data, problem) from problem
-        if found is not None and found[1]:
-            self._check_depth(key, data, value, found)
+        self._check_depth(key, data, value, found)
         return value
 
-    def _check_depth(self, key: bytes, data: bytes, value: Any, found: tuple[bool, bool, bool]) -> None:
-        """Refuse a value that nests too deep; to be called where the glance could not tell that it does not."""
-        named, _, shares = found
-        if is_deep(value, self._max_depth, len(data), is_tree=not named and not shares):
+    def _check_depth(self, key: bytes, data: bytes, value: Any, found: tuple[bool, bool, bool] | None) -> None:
+        """Refuse a value that nests too deep, where what was found does not say that it does not."""
+        # A walk sees how deep an object is when it is made, but not what a list is given later.
+        named, may_be_deep, shares = found or (True, len(data) > self._max_depth, True)
+        if may_be_deep and is_deep(value, self._max_depth, len(data), is_tree=not named and not shares):
             raise LimitError(
                 f"the value of key {show_key(key)} nests deeper than max_depth ({self._max_depth}) allows", key=key
             )
