@@ -13,7 +13,7 @@ import pytest
 from children import Child, Line
 from hutch import format as fmt
 from hutch import owning, shared
-from hutch.errors import DeadlockError, LockTimeout
+from hutch.errors import DeadlockError, LockTimeout, OutcomeUnknownError
 from hutch.index import Index
 from hutch.store import Store, open_store
 
@@ -391,3 +391,79 @@ def test_a_handle_that_was_dropped_gives_it_up(base: Path, stores: Callable[...,
     store = stores(timeout=5)
     store.put(b"key", b"value")
     assert flags(store)[3:] == b"\0"
+
+
+def pause_before_the_record(line: Line, base: Path) -> None:
+    """Own the database, and stop between the line and the journal record of a statement."""
+    store = owner_of(open_store(base, "w"))
+    journal = store.journal
+    assert journal is not None
+    view = journal.file.view
+
+    class Slow:
+        def __len__(self) -> int:
+            return len(view)
+
+        def __getitem__(self, span: slice) -> bytes:
+            return view[span]
+
+        def __setitem__(self, span: slice, data: bytes) -> None:
+            line.say("inside")
+            line.hear()
+            view[span] = data
+
+    journal.file.view = Slow()  # type: ignore[assignment]
+    store.put(b"new key", b"of the owner")
+    journal.file.view = view
+    line.say(store.get(b"new key"))
+    line.hear()
+    store.close()
+
+
+def test_who_has_to_give_up_waiting_touches_nothing_of_the_owners(base: Path, stores: Callable[..., Store]) -> None:
+    other = stores(timeout=0.01)
+    with Child(pause_before_the_record, base) as child:
+        assert child.hear() == "inside"
+        for _ in range(3):
+            with pytest.raises(LockTimeout):
+                other.put(b"key", b"in between")
+            assert flags(other)[:1] == b"\1"
+        child.say("go on")
+        assert child.hear() == b"of the owner"
+        other.put(b"key", b"later")
+        child.say("close")
+    assert other.get(b"new key") == b"of the owner"
+    assert other.check().ok
+
+
+def test_a_handle_that_failed_to_catch_up_does_not_believe_it_has(
+    base: Path, stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = stores(), stores()
+    for number in range(3):
+        one.put(b"one %d" % number, b"value")
+        other.put(b"other %d" % number, b"value")
+    one.put(b"one", b"before the new round")
+    one.sync()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(other.heap.file.file), "size", lambda self: (_ for _ in ()).throw(OSError(24, "EMFILE")))
+        with pytest.raises(OSError, match="EMFILE"):
+            other.put(b"key", b"refused")
+    other.put(b"key", b"COMMITTED")
+    assert other.index is not None and other.journal is not None
+    assert other.journal.salt == other.index.salt
+    assert one.get(b"key") == b"COMMITTED"
+
+
+def test_an_owner_whose_sync_failed_lets_the_others_see(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = owner_of(stores(durability="commit"))
+    assert owner.journal is not None
+    monkeypatch.setattr(type(owner.journal.file.file), "sync", lambda self: (_ for _ in ()).throw(OSError(5, "EIO")))
+    with pytest.raises(OutcomeUnknownError):
+        owner.put(b"key", b"unknown")
+    monkeypatch.undo()
+    assert not owner.is_owner
+    assert not owner.locks.owner.is_taken_elsewhere()
+    assert stores("r").get(b"first") == b"entry"

@@ -34,7 +34,15 @@ class CatchingUp(Attaching):
     def _mind_dead_writer(self) -> None:
         """A writer that died behind its commit point has committed: show it to whoever opens from now on."""
         index = self.index
-        if index is None or self.depth or not index.flag(fmt.PENDING_AT) or self.is_writing_elsewhere():
+        if index is None or self.depth:
+            return
+        while index.flag(fmt.PENDING_AT):
+            word = index.file.view[fmt.WORD_START : fmt.WORD_END]
+            if self.is_writing_elsewhere():
+                return
+            if index.flag(fmt.PENDING_AT) and index.file.view[fmt.WORD_START : fmt.WORD_END] == word:
+                break  # else it was alive, and has finished since we looked
+        else:
             return
         if self.writable:
             if self.exclusive or self.locks.writer.try_lock():

@@ -195,7 +195,12 @@ class Handle(CatchingUp):
             with self.thread_lock:
                 if self.index is not index:
                     return
-                if (self.depth or not self.is_writing_elsewhere()) and index.is_writer_inside():
+                word = index.file.view[fmt.WORD_START : fmt.WORD_END]
+                if (
+                    (self.depth or not self.is_writing_elsewhere())
+                    and index.is_writer_inside()
+                    and index.file.view[fmt.WORD_START : fmt.WORD_END] == word  # not another one since we looked
+                ):
                     self.attach()
                     return
 
@@ -228,10 +233,17 @@ class Handle(CatchingUp):
 
     def confirm(self) -> None:
         """Look again under the writer lock, where nothing moves: before calling an entry damaged."""
-        if not self.writable:
-            return
-        self.enter()
-        self.leave()
+        if self.writable:
+            self.enter()
+            self.leave()
+        elif self.is_outdated():
+            with self.thread_lock:
+                self.attach()
+
+    def is_outdated(self) -> bool:
+        """Whether somebody has written since this handle began to read from memory: the heap may be newer."""
+        watched = self.watched
+        return self.index is None and watched is not None and watched.file.view[_WATCHED] != self.watched_header
 
     def enter(self) -> None:
         """Take the thread lock and the writer lock; catch up; recover what a dead writer left.
@@ -274,8 +286,18 @@ class Handle(CatchingUp):
                 self.catch_up()
                 self.expect_gate()
         except BaseException:
-            self.leave()
+            self._back_out()
             raise
+
+    def _back_out(self) -> None:
+        """Undo an `enter` that has not made this handle fit to write: another one may be writing, so touch nothing."""
+        self.depth -= 1
+        self.left_word = b""  # never what a header says: the next one catches up from the start
+        try:
+            if not self.depth and not self.exclusive and not self.closed:
+                self.locks.release_writer()
+        finally:
+            self.thread_lock.release()
 
     def leave(self) -> None:
         """Undo one `enter`."""
@@ -289,6 +311,8 @@ class Handle(CatchingUp):
                     self.left_word = index.word
                     if not self.is_owner:
                         self.consider_owning()
+                    elif self.failed or index.flag(fmt.PENDING_AT) or index.is_writer_inside():
+                        self.give_up_owning()  # unfinished: whoever is to finish it would wait until we are outside
         finally:
             try:
                 if not self.depth and not self.exclusive and not self.closed:

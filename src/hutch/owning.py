@@ -69,17 +69,19 @@ class Owning(Shared):
             return
         file.write_at(fmt.WANTED_AT, _YES)
         time.sleep(_VISIBLE_SECONDS)
-        while not self.locks.owner.try_lock():
-            if file.read_at(fmt.PENDING_AT, 1) == _NO:
-                file.write_at(fmt.OWNED_AT, _NO)
-                return
-            self._refuse_to_wait_for_ourselves()
-            if deadline is not None and time.monotonic() >= deadline:
-                raise LockTimeout(f"{self.names.base!r} is being written by another process or thread; try again")
-            time.sleep(_PAUSE_SECONDS)
-        file.write_at(fmt.OWNED_AT, _NO)
-        file.write_at(fmt.WANTED_AT, _NO)
-        self.locks.owner.unlock()
+        try:
+            while not self.locks.owner.try_lock():
+                if file.read_at(fmt.PENDING_AT, 1) == _NO:
+                    file.write_at(fmt.OWNED_AT, _NO)
+                    return
+                self._refuse_to_wait_for_ourselves()
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise LockTimeout(f"{self.names.base!r} is being written by another process or thread; try again")
+                time.sleep(_PAUSE_SECONDS)
+            file.write_at(fmt.OWNED_AT, _NO)
+            file.write_at(fmt.WANTED_AT, _NO)
+        finally:
+            self.locks.owner.unlock()  # where it is not ours, this does nothing
 
     def is_writing_elsewhere(self) -> bool:
         """Whether somebody else is alive who may be writing: has the writer lock, or does not need it."""
@@ -149,13 +151,15 @@ class Owning(Shared):
         """From now on ask for the writer lock like everybody else."""
         if not self.is_owner:
             return
-        self.is_owner = False
         self.calm = 0
         if self.exclusive:
+            self.is_owner = False
             return
         self.patience = min(self.patience * _PATIENCE_FACTOR, _MAX_PATIENCE)
         index = self.index
         if index is not None:
             index.set_flag(fmt.OWNED_AT, False)
         _owners.pop(self.locks.identity, None)
-        self.locks.owner.unlock()
+        unlock = self.locks.owner.unlock
+        self.is_owner = False  # only now: who is interrupted before begins anew
+        unlock()

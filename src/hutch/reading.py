@@ -156,7 +156,7 @@ class Reader(Handle):
                 continue
             if problem is None:
                 return value
-            if not is_confirmed:
+            if not is_confirmed or self.is_outdated():
                 self.confirm()
                 if index is not None and self.index is index:
                     self._suspect(index, key)
