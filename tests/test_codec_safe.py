@@ -878,3 +878,35 @@ def test_lists_that_are_put_into_one_another_late_count_as_deep() -> None:
     )
     with pytest.raises(LimitError, match="max_depth"):
         SafePickle().decode(b"key", b"\x80\x04" + made + put + b"j\0\0\0\0.")
+
+
+class _Made(dict[str, int]):
+    def __init__(self, *pairs: object) -> None:
+        super().__init__(*pairs)
+
+
+class _Point:
+    def area(self) -> int:
+        return 1
+
+
+def test_an_append_of_nothing_does_not_hide_what_is_built_on() -> None:
+    """MARK, APPENDS: the top stays what it was, here a tuple of a class and its attributes-to-be."""
+
+    def text(name: str) -> bytes:
+        return b"\x8c" + bytes([len(name)]) + name.encode()
+
+    def named(kind: type) -> bytes:
+        return text(kind.__module__) + b"\x94" + text(kind.__qualname__) + b"\x94\x93"
+
+    state = named(_Made) + b"]" + text("area") + named(_Made) + b"\x86a\x85R\x86"
+    data = b"\x80\x04" + named(_Point) + b"N" + state + b"(eb."
+    with pytest.raises(CodecError):
+        SafePickle(allow=[_Made, _Point]).decode(b"key", data)
+    assert _Point().area() == 1
+
+
+def test_no_way_leads_through_a_module() -> None:
+    data = b"\x80\x04\x8c\x07logging\x8c\x09os.system\x93\x8c\x04true\x85R."
+    with pytest.raises(CodecError):
+        SafePickle(allow=["logging:os.system"]).decode(b"key", data)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from enum import EnumType
+from types import ModuleType
 
 from hutch.codecs import opcodes
 from hutch.codecs.opcodes import Made
@@ -97,6 +98,8 @@ class Entry:
             found: Any = import_module(self.where[0])
             for part in self.where[1].split("."):
                 found = getattr(found, part)
+                if isinstance(found, ModuleType):  # a way round what is refused by name
+                    raise CodecError(f"refers to {'.'.join(self.where)}, which leads through a module")
             self._thing = found
         return self._thing
 
@@ -149,7 +152,7 @@ class UserEntry(Entry):
             isinstance(cls, type)
             and rule_for(cls) is _anything
             and not any("__call__" in vars(base) for base in cls.__mro__)
-            and not (issubclass(cls, tuple) and (hasattr(cls, "extend") or hasattr(cls, "append")))
+            and not issubclass(cls, (dict, tuple))
         )
 
     def _builds(self, walk: Walk, items: list[Any]) -> bool:

@@ -64,7 +64,7 @@ _BARE = (
     rb"[\x94N\x88\x89)\]}\x8f(asue\x90\x91t\x85-\x87]*+",  # as the first without calls, FROZENSET, tuples
 )
 _SHORT, _FETCH = (rb"[Kq].",), (rb"[Kqh].", rb"j.{4}")  # BINGET LONG_BINGET
-_BUILT = rb"eb?+"  # APPENDS that BUILD may follow
+_BUILT = rb"e"  # BUILD may not follow: an empty APPENDS leaves on top whatever was there, a tuple of classes, say
 # Of each kind: a run in which nothing is used twice, and a longer one.
 _RUNS = (
     (_run(_BARE[0], *_SHORT), _run(_BARE[0], *_FETCH)),  # no tuples
