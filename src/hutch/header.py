@@ -101,10 +101,9 @@ class IndexHeader:
         """
         with self._load_lock:
             self._is_loading = True  # before the word is read: `begin_update` changes the word before it reads this
-            try:
-                return self._load()
-            finally:
-                self._is_loading = False
+            is_loaded = self._load()
+            self._is_loading = False  # if an error keeps it set, an update only takes the lock without need
+            return is_loaded
 
     def _load(self) -> bool:
         view = self.file.view
