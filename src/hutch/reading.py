@@ -91,7 +91,7 @@ class Reader(Handle):
         if index is not None and self.transaction is None:
             view = index.file.view
             if view[8:16] == index.word:
-                # `Index.probe`, unrolled: a call costs as much as all that it does.
+                # `Index.locate`, unrolled: a call costs as much as all that it does.
                 key_hash = _hash_key(key, self.seed)
                 bucket = key_hash & index.high_mask
                 if bucket >= index.bucket_count:
