@@ -116,8 +116,14 @@ def test_the_frame_of_a_record() -> None:
     assert fmt.SINGLE_RECORD.format == fmt.RECORD_HEADER.format + fmt.OPERATION.format.removeprefix("<")
 
 
+def test_a_slot_without_its_hash() -> None:
+    packed = fmt.SLOT.pack(1, 2, 3, 4, 5)
+    assert fmt.SLOT_ENTRY.unpack(packed) == fmt.SLOT.unpack(packed)[1:]
+
+
 def test_every_struct_is_in_the_page() -> None:
-    documented = {id(packed) for packed in (*STRUCTS.values(), fmt.RECORD_CHECKSUM, fmt.SINGLE_RECORD)}
+    parts = (fmt.RECORD_CHECKSUM, fmt.SINGLE_RECORD, fmt.SLOT_ENTRY)
+    documented = {id(packed) for packed in (*STRUCTS.values(), *parts)}
     assert all(id(value) in documented for value in vars(fmt).values() if isinstance(value, struct.Struct))
 
 

@@ -237,6 +237,7 @@ assert IDENTITY_AT + IDENTITY.size + IDENTITY_CHECKSUM.size <= INDEX_HEADER_BYTE
 BUCKET_BYTES = 512
 BUCKET_SLOTS = 15
 SLOT = Struct("<IIQQQ")  # low half of the hash, checksum, line (offset and flags), value offset, value bytes
+SLOT_ENTRY = Struct("<4xIQQQ")  # the same without the hash
 SLOT_BYTES = SLOT.size
 SLOTS_AT = 16
 LINK_AT = SLOTS_AT + BUCKET_SLOTS * SLOT_BYTES
@@ -244,14 +245,14 @@ LINK = Struct("<I")
 # The seal: a checksum of all before it, seeded with the page's offset. A miss is only believed from a sealed page.
 SEAL_AT = 504
 SEAL_BYTES = 8
-assert SLOT_BYTES == 32
+assert SLOT_BYTES == SLOT_ENTRY.size == 32
 assert LINK_AT + LINK.size <= SEAL_AT == BUCKET_BYTES - SEAL_BYTES
 HASH_LOW_MASK = 0xFFFF_FFFF
 # One page in nine is kept for overflow, so primary buckets stay addressable by arithmetic alone.
 OVERFLOW_SHIFT = 3
 OVERFLOW_STRIDE = (1 << OVERFLOW_SHIFT) + 1
 # Entries per bucket, on average, above which the table grows by one.
-BUCKET_LOAD = 8
+BUCKET_LOAD = 6
 
 
 def tag_of(key_hash: int) -> int:

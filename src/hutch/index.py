@@ -11,7 +11,6 @@ Everything read from the file is bounds-checked, for it may be torn or hostile.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from struct import Struct
 
 from hutch import format as fmt
 from hutch.errors import CorruptIndexError
@@ -36,7 +35,8 @@ _ZEROS = bytes(_BUCKET)
 _NO_LINK = bytes(fmt.LINK.size)
 _unpack_slot = fmt.SLOT.unpack_from
 _pack_slot = fmt.SLOT.pack
-_unpack_lows = Struct("<" + "I28x" * _SLOTS).unpack_from  # the low half of each slot's hash
+# For each bit, what makes a byte of ones of a byte that has it, and of another a zero.
+_HAVE_BIT = [bytes(255 if byte >> bit & 1 else 0 for byte in range(256)) for bit in range(8)]
 _TAGS = [bytes((tag or 255,)) for tag in range(256)]
 _GROWTH_BYTES = 8 * 1024
 _MAX_GROWTH_BYTES = 16 * 1024 * 1024
@@ -71,6 +71,11 @@ class Index(IndexHeader):
     def is_miss(self, bucket: int, page: bytes) -> bool:
         """Whether a first page without the tag settles it: no page follows, and its seal has been seen intact."""
         return page[_LINK_AT:_LINK_END] == _NO_LINK and bucket < len(self.checked) and self.checked[bucket] == 1
+
+    def is_checked(self, key_hash: int) -> bool:
+        """Whether this handle has seen the seals of a hash's pages intact: a miss in them is a miss."""
+        bucket = self._bucket_of(key_hash)
+        return bucket < len(self.checked) and self.checked[bucket] == 1
 
     def candidates(self, key_hash: int) -> Iterator[tuple[Position, fmt.Entry]]:
         """Every entry whose hash agrees.
@@ -134,7 +139,7 @@ class Index(IndexHeader):
         """
         if self.bucket_count + insertions <= self.room_for_buckets:
             return
-        needed = self.table_bytes(self.bucket_count + insertions + 2 * _STRIDE)
+        needed = self.table_bytes(self.bucket_count + insertions + 3 * _STRIDE)  # a part of a stride has no room
         have = len(self.file.view)
         if have < needed:
             # A new mapping starts without pages, so it had better be a rare one.
@@ -264,17 +269,17 @@ class Index(IndexHeader):
         _check_seal(at, page)
         if page[_LINK_AT:_LINK_END] == _NO_LINK:
             # Both pages keep all slots, each with the tags of its own: what has no tag is empty, whatever it holds.
-            bit = self.low_mask + 1
-            lows = _unpack_lows(page, _SLOTS_AT)
+            level = self.low_mask.bit_length()
+            moves = page[_SLOTS_AT + (level >> 3) : _LINK_AT : _SLOT_BYTES].translate(_HAVE_BIT[level & 7])
+            tags = int.from_bytes(page[:_SLOTS], "big")
+            moving_tags = tags & int.from_bytes(moves, "big")
             rest = page[_SLOTS:_SEAL_AT]
             view = self.file.view
-            moving = bytes([tag if low & bit else 0 for tag, low in zip(page, lows, strict=False)]) + rest
+            moving = moving_tags.to_bytes(_SLOTS, "big") + rest
             target = _HEADER + (new + (new >> _SHIFT)) * _BUCKET
             view[target : target + _BUCKET] = moving + _hash64(moving, target).to_bytes(8, "little")
-            staying = bytes([0 if low & bit else tag for tag, low in zip(page, lows, strict=False)]) + rest
+            staying = (tags ^ moving_tags).to_bytes(_SLOTS, "big") + rest
             view[at : at + _BUCKET] = staying + _hash64(staying, at).to_bytes(8, "little")
-            if len(self.checked) == new:
-                self.checked.append(1)
         else:
             stay: list[tuple[int, bytes]] = []
             move: list[tuple[int, bytes]] = []
@@ -291,6 +296,8 @@ class Index(IndexHeader):
             self.overflow_used -= len(spare)
             for number in spare:
                 self._free_overflow_page(number)
+        if len(self.checked) == new:
+            self.checked.append(1)  # all that went into it has been checked
         self.set_bucket_count(new + 1)
         if not (new + 1) & (_STRIDE - 2):
             self._free_overflow_page(((new + 1) >> _SHIFT) * _STRIDE - 1)
