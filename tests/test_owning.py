@@ -14,7 +14,6 @@ from children import Child, Line
 from hutch import format as fmt
 from hutch import owning, shared
 from hutch.errors import DeadlockError, LockTimeout, OutcomeUnknownError
-from hutch.index import Index
 from hutch.store import Store, open_store
 
 
@@ -46,6 +45,39 @@ def owner_of(store: Store) -> Store:
         store.put(b"calm", b"%d" % number)
     assert store.is_owner
     return store
+
+
+class Stepped:
+    """A view that calls `action` once: when the version word has become odd, or before it becomes even again."""
+
+    def __init__(self, store: Store, becomes_odd: bool, action: Callable[[], None]) -> None:
+        assert store.index is not None
+        self.store, self.index, self.becomes_odd, self.action = store, store.index, becomes_odd, action
+        self.view = store.index.file.view
+        self.is_done = False
+        self.put_in_place(self)
+
+    def put_in_place(self, view: Any) -> None:
+        self.index.file.view = view
+        if self.store.is_owner:
+            self.store.lay_out()
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    def __getitem__(self, span: slice) -> bytes:
+        return self.view[span]
+
+    def __setitem__(self, span: slice, data: bytes) -> None:
+        is_it = not self.is_done and span.start == fmt.WORD_START and data[0] & 1 == self.becomes_odd
+        if is_it:
+            self.is_done = True
+            self.put_in_place(self.view)
+        if is_it and not self.becomes_odd:
+            self.action()
+        self.view[span] = data
+        if is_it and self.becomes_odd:
+            self.action()
 
 
 def flags(store: Store) -> bytes:
@@ -166,16 +198,13 @@ def test_what_needs_more_room_goes_the_long_way_round_and_it_stays_the_owner(sto
 def pause_in_an_update(line: Line, base: Path) -> None:
     """Own the database, and stop in the middle of a statement until told to go on."""
     store = owner_of(open_store(base, "w"))
-    begin_update = Index.begin_update
 
-    def begin(self: Index) -> None:
-        begin_update(self)
+    def pause() -> None:
         line.say("inside")
         line.hear()
 
-    Index.begin_update = begin  # type: ignore[method-assign]
+    Stepped(store, True, pause)
     store.put(b"key", b"of the owner")
-    Index.begin_update = begin_update  # type: ignore[method-assign]
     line.say("outside")
     line.hear()
     store.put(b"later", b"too")
@@ -248,22 +277,17 @@ def test_a_late_owner_does_not_make_the_next_one_look_busy(stores: Callable[...,
     assert store.get(b"key") == b"value"
 
 
-def test_a_statement_inside_a_statement_of_the_owner_is_a_deadlock(
-    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_statement_inside_a_statement_of_the_owner_is_a_deadlock(stores: Callable[..., Store]) -> None:
     """As from a signal handler, or a finalizer."""
     owner, other = owner_of(stores()), stores()
-    begin_update = Index.begin_update
     problems: list[BaseException] = []
 
-    def begin(self: Index) -> None:
-        monkeypatch.setattr(Index, "begin_update", begin_update)
+    def write_inside() -> None:
         with pytest.raises(DeadlockError) as caught:
             other.put(b"key", b"of the other")
         problems.append(caught.value)
-        begin_update(self)
 
-    monkeypatch.setattr(Index, "begin_update", begin)
+    Stepped(owner, True, write_inside)
     owner.put(b"key", b"of the owner")
     assert len(problems) == 1
     assert owner.get(b"key") == b"of the owner"
@@ -288,17 +312,16 @@ def test_a_forked_child_is_not_the_owner(stores: Callable[..., Store]) -> None:
     assert owner.get(b"from") == b"parent"
 
 
-def test_an_interrupted_statement_of_the_owner_holds_nobody_up(
-    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def raising(problem: type[BaseException]) -> Callable[[], None]:
+    def action() -> None:
+        raise problem
+
+    return action
+
+
+def test_an_interrupted_statement_of_the_owner_holds_nobody_up(stores: Callable[..., Store]) -> None:
     owner, other = owner_of(stores()), stores(timeout=5)
-    end_update = Index.end_update
-
-    def interrupted(self: Index) -> None:
-        monkeypatch.setattr(Index, "end_update", end_update)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Index, "end_update", interrupted)
+    Stepped(owner, False, raising(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         owner.put(b"key", b"committed")
     assert not owner.is_owner
@@ -334,10 +357,9 @@ def test_an_owner_that_is_interrupted_does_not_make_the_other_wait(
 ) -> None:
     owner, other = owner_of(stores()), stores(timeout=5)
     inside, go_on = threading.Event(), threading.Event()
-    end_update, problems = Index.end_update, []
+    problems: list[BaseException] = []
 
-    def interrupted(self: Index) -> None:
-        monkeypatch.setattr(Index, "end_update", end_update)
+    def interrupted() -> None:
         inside.set()
         go_on.wait(60)
         raise KeyboardInterrupt
@@ -348,7 +370,7 @@ def test_an_owner_that_is_interrupted_does_not_make_the_other_wait(
         except KeyboardInterrupt as problem:
             problems.append(problem)
 
-    monkeypatch.setattr(Index, "end_update", interrupted)
+    Stepped(owner, False, interrupted)
     thread = threading.Thread(target=put)
     thread.start()
     assert inside.wait(60)
@@ -362,17 +384,9 @@ def test_an_owner_that_is_interrupted_does_not_make_the_other_wait(
     assert owner.check().ok
 
 
-def test_an_error_behind_the_commit_point_is_none_of_the_callers(
-    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_behind_the_commit_point_is_none_of_the_callers(stores: Callable[..., Store]) -> None:
     owner = owner_of(stores())
-    end_update = Index.end_update
-
-    def failing(self: Index) -> None:
-        monkeypatch.setattr(Index, "end_update", end_update)
-        raise MemoryError
-
-    monkeypatch.setattr(Index, "end_update", failing)
+    Stepped(owner, False, raising(MemoryError))
     owner.put(b"key", b"committed")
     assert owner.get(b"key") == b"committed"
     assert not owner.is_owner
@@ -413,8 +427,10 @@ def pause_before_the_record(line: Line, base: Path) -> None:
             view[span] = data
 
     journal.file.view = Slow()  # type: ignore[assignment]
+    store.lay_out()
     store.put(b"new key", b"of the owner")
     journal.file.view = view
+    store.lay_out()
     line.say(store.get(b"new key"))
     line.hear()
     store.close()

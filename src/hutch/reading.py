@@ -28,12 +28,11 @@ __all__ = ["NEVER", "Reader"]
 _TORN = (CorruptError, struct.error, OverflowError, MemoryError, ValueError)
 _hash_key = fmt.hash64
 _hash64 = fmt.hash64
-_unpack_slot = fmt.SLOT.unpack_from
+_unpack_entry = fmt.SLOT_ENTRY.unpack_from
 _HEADER_BYTES = fmt.INDEX_HEADER_BYTES
 NEVER = 1 << 64  # `get` with it costs less than without: a default is one more thing to look up
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 _first = itemgetter(0)
-_KEYED, _LOST = fmt.KEYED, fmt.LOST
 # `get` has these as numbers.
 assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK, fmt.KEYED) == (8, 16, 0xFFFFFFFF, 1 << 60)
 assert (fmt.BUCKET_BYTES, fmt.BUCKET_SLOTS, fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.OVERFLOW_SHIFT) == (512, 15, 16, 32, 3)
@@ -100,12 +99,12 @@ class Reader(Handle):
                 page = view[at : at + 512]
                 slot = page.find(key_hash >> 56 or 255)
                 if 0 <= slot < 15:
-                    _, checksum, line, offset, size = _unpack_slot(page, 16 + 32 * slot)
-                    if _KEYED <= line < _LOST:
+                    checksum, line, offset, size = _unpack_entry(page, 16 + 32 * slot)
+                    length = len(key)
+                    if line >> 60 == 1 and length < 256:  # only `KEYED`
                         end = offset + size
-                        length = len(key)
                         heap = self.heap.file.view
-                        if length < 256 and heap[end : end + length + 1] == _KEY_LENGTHS[length] + key:
+                        if heap[end : end + length + 1] == _KEY_LENGTHS[length] + key:
                             value = heap[offset:end]
                             if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
                                 return value
@@ -118,7 +117,28 @@ class Reader(Handle):
                             return value
                 elif index.is_miss(bucket, page) and view[8:16] == index.word:
                     return None
+                if large == NEVER:
+                    return self._get_behind(index, key, key_hash)
         return self._get_slowly(key) if large == NEVER else self.lend(key, verify=verify)  # type: ignore[return-value]
+
+    def _get_behind(self, index: Index, key: bytes, key_hash: int) -> bytes | None:
+        """What is not behind the first tag that agrees: one in thirty keys is in another slot, or on another page."""
+        try:
+            found = index.locate(key_hash)
+        except _TORN:
+            return self._get_slowly(key)
+        if found is None:
+            if index.is_checked(key_hash) and index.is_current():
+                return None
+        else:
+            _, _, line, offset, size, checksum = found
+            value = self.heap.file.view[offset : offset + size]
+            if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
+                literal = fmt.key_literal(key)
+                start = line & fmt.OFFSET_MASK
+                if self.directory.file.view[start : start + len(literal)] == literal:
+                    return value
+        return self._get_slowly(key)
 
     def lend(self, key: bytes, *, verify: bool | None = None) -> object:
         """What `get` gives of a large value: see `Store.lend`."""
