@@ -61,6 +61,7 @@ class CatchingUp(Attaching):
 
     def catch_up(self) -> None:
         """Make this handle fit to write: see what others have done, finish what a dead writer left."""
+        self.at_hand = None
         if self.failed:
             raise OutcomeUnknownError(
                 f"a sync of {self.names.base!r} failed, so the outcome of its last write is unknown; close every "

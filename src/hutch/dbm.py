@@ -20,12 +20,14 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping, ValuesView
 
+from hutch import format as fmt
 from hutch.blocks import Slot, Transaction
 from hutch.encoding import encode_key, encode_value
 from hutch.errors import ClosedError, HutchError
 from hutch.heap import LARGE_BYTES
 from hutch.ordered import OrderedAccess
 from hutch.reading import NEVER
+from hutch.single import put_as_owner
 from hutch.store import flat, open_store
 from hutch.whichdb import whichdb
 
@@ -57,6 +59,9 @@ error = HutchError
 _FLAGS = ("r", "w", "c", "n")
 _DURABILITIES = ("close", "commit")
 _MISSING: Any = object()
+_hash64 = fmt.hash64
+_KEY_LENGTHS = fmt.KEY_LENGTHS
+_unpack_entry = fmt.SLOT_ENTRY.unpack_from
 
 
 class _Values(ValuesView[bytes]):
@@ -97,15 +102,44 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
     def __getitem__(self, key: Key) -> bytes:
         if type(key) is not bytes:
             key = encode_key(key)
-        value = self._get(key, NEVER)
-        if value is None:
+        store = self.store
+        index = store.index
+        if index is not None and store.transaction is None:
+            # `Reader.get` for a small value, without the call.
+            view = index.file.view
+            if view[8:16] == index.word:
+                key_hash = _hash64(key, store.seed)
+                bucket = key_hash & index.high_mask
+                if bucket >= index.bucket_count:
+                    bucket &= index.low_mask
+                at = 4096 + (bucket + (bucket >> 3)) * 512
+                page = view[at : at + 512]
+                slot = page.find(key_hash >> 56 or 255)
+                if 0 <= slot < 15:
+                    checksum, line, offset, size = _unpack_entry(page, 16 + 32 * slot)
+                    length = len(key)
+                    if line >> 60 == 1 and length < 256:  # only `KEYED`
+                        end = offset + size
+                        heap = store.heap.file.view
+                        if heap[end : end + length + 1] == _KEY_LENGTHS[length] + key:
+                            value = heap[offset:end]
+                            if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
+                                return value
+        found = self._get(key, NEVER)
+        if found is None:
             raise KeyError(key)
-        return value
+        return found
 
     def __setitem__(self, key: Key, value: Value) -> None:
         if type(key) is not bytes:
             key = encode_key(key)
-        self._put(key, value if type(value) is bytes else _as_stored(value))
+        if type(value) is bytes:
+            store = self.store
+            if store.at_hand is not None and put_as_owner(store, key, value):  # `Store.put`, without the call
+                return
+            self._put(key, value)
+        else:
+            self._put(key, _as_stored(value))
 
     def __delitem__(self, key: Key) -> None:
         if type(key) is not bytes:

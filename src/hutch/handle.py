@@ -258,6 +258,7 @@ class Handle(CatchingUp):
             if self.depth:
                 self.depth += 1
             else:
+                self.at_hand = None
                 if self.closed or self.is_forked or not self.writable:
                     self.check_open()
                     if not self.writable:
@@ -313,6 +314,8 @@ class Handle(CatchingUp):
                         self.consider_owning()
                     elif self.failed or index.flag(fmt.PENDING_AT) or index.is_writer_inside():
                         self.give_up_owning()  # unfinished: whoever is to finish it would wait until we are outside
+                    if self.is_owner:
+                        self.lay_out()
         finally:
             try:
                 if not self.depth and not self.exclusive and not self.closed:
@@ -353,6 +356,7 @@ class Handle(CatchingUp):
         self.thread_lock = threading.RLock()
         self.depth = 0
         self.is_owner = False
+        self.at_hand = None
         self.pins = 0
         self.index = self.snapshot = self.journal = None
         if not self.closed and not self.is_forked:

@@ -43,10 +43,10 @@ class IndexHeader:
     def __init__(self, file: MappedFile) -> None:
         self.file = file
         self.word = b""  # as of the last `load` or update; even
-        self._number = 0  # the same
+        self.number = 0  # the same
         # Threads of one handle share the fields below: none may load while another is inside an update.
         self._load_lock = Lock()
-        self._is_loading = False
+        self.is_loading = False
         self.identity = Identity(0, 0, 0, 0, 0, 0, b"")
         self.sequence = 0
         self.journal_bytes = 0
@@ -100,9 +100,9 @@ class IndexHeader:
             CorruptIndexError: the state contradicts the size of the file.
         """
         with self._load_lock:
-            self._is_loading = True  # before the word is read: `begin_update` changes the word before it reads this
+            self.is_loading = True  # before the word is read: `begin_update` changes the word before it reads this
             is_loaded = self._load()
-            self._is_loading = False  # if an error keeps it set, an update only takes the lock without need
+            self.is_loading = False  # if an error keeps it set, an update only takes the lock without need
             return is_loaded
 
     def _load(self) -> bool:
@@ -119,7 +119,7 @@ class IndexHeader:
             if len(self.file.view) < self.table_bytes(self.bucket_count):
                 raise CorruptIndexError("the index is shorter than its buckets")
         self.word = word
-        self._number = int.from_bytes(word, "little")
+        self.number = int.from_bytes(word, "little")
         return True
 
     def _unpack(self, packed: bytes) -> None:
@@ -201,10 +201,14 @@ class IndexHeader:
 
     def begin_update(self) -> None:
         """Make the version word odd: readers wait. If `end_update` never follows, the next writer rebuilds."""
-        self.file.view[fmt.WORD_START : fmt.WORD_END] = (self._number | 1).to_bytes(8, "little")
-        if self._is_loading:
-            with self._load_lock:  # its reader has seen the word as it was
-                pass
+        self.file.view[fmt.WORD_START : fmt.WORD_END] = (self.number | 1).to_bytes(8, "little")
+        if self.is_loading:
+            self.wait_for_loading()
+
+    def wait_for_loading(self) -> None:
+        """Inside an update: let a thread of this handle finish that has seen the word as it was before."""
+        with self._load_lock:
+            pass
 
     def end_update(self) -> None:
         """Publish the state, make the version word even again: readers look anew."""
@@ -222,7 +226,7 @@ class IndexHeader:
             self.overflow_free,
             self.overflow_used,
         )
-        self._number = number = self._number + 2 & _WORD_MASK
+        self.number = number = self.number + 2 & _WORD_MASK
         self.word = word = number.to_bytes(8, "little")
         view[fmt.WORD_START : fmt.WORD_END] = word
 

@@ -21,7 +21,7 @@ import weakref
 
 from hutch import format as fmt
 from hutch.errors import DeadlockError, LockTimeout
-from hutch.shared import Shared
+from hutch.shared import JOURNAL_LIMIT_BYTES, Shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _PATIENCE_FACTOR = 8
 _MAX_PATIENCE = 1 << 20
 _VISIBLE_SECONDS = 0.001
 _PAUSE_SECONDS = 0.0002
+# Of a line, besides what stands between the quotes.
+_LINE_BYTES = len("\n''") + fmt.FIELDS_BYTES + 1
 _YES = b"\1"
 _NO = b"\0"
 
@@ -147,8 +149,36 @@ class Owning(Shared):
             if not isinstance(problem, Exception):
                 raise
 
+    def lay_out(self) -> None:
+        """At the end of a statement: have at hand what the owner's next puts need, looked up once.
+
+        It holds until the next statement that takes the writer lock: nothing else changes any of it.
+        """
+        index, log, heap = self.index, self.journal, self.heap
+        if self.durable or self.failed or index is None or log is None or heap.free is not None:
+            return
+        if not index.directory_bytes:
+            return  # the first line is special
+        directory = self.directory.file.view
+        index.checked.extend(bytes(max(0, index.bucket_count - len(index.checked))))
+        self.at_hand = (
+            index,
+            index.file.view,
+            index.checked,
+            directory,
+            heap.file.view,
+            log.file.view,
+            len(directory) - _LINE_BYTES,
+            len(heap.file.view) - fmt.BLOCK_BYTES,
+            min(len(log.file.view), JOURNAL_LIMIT_BYTES),
+            self.seed,
+            log.salt,
+            self.owner_gate,
+        )
+
     def give_up_owning(self) -> None:
         """From now on ask for the writer lock like everybody else."""
+        self.at_hand = None
         if not self.is_owner:
             return
         self.calm = 0

@@ -22,10 +22,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["FIRST_PATIENCE", "Shared"]
+    from hutch.files import View
+
+    AtHand = tuple[
+        Index,
+        View,  # of the index
+        bytearray,  # its `checked`
+        View,  # of the directory
+        View,  # of the heap
+        View,  # of the journal
+        int,  # what each of these three must not be filled beyond
+        int,
+        int,
+        int,  # the seed
+        int,  # the salt
+        bytes,  # `owner_gate`
+    ]
+
+__all__ = ["FIRST_PATIENCE", "JOURNAL_LIMIT_BYTES", "AtHand", "Shared"]
 
 # So many statements in a row, with nobody else writing in between, make an owner.
 FIRST_PATIENCE = 16
+# A journal that is longer makes a checkpoint due.
+JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 
 
 class Shared:
@@ -39,6 +58,7 @@ class Shared:
         self.exclusive = False
         self.closed = True
         self.failed = False
+        self.durable = False  # every commit is synced
         self.thread_lock = threading.RLock()
         self.depth = 0  # of writer-lock holders in this handle: a transaction and the statements in it
         self.is_forked = False  # in a child that has not opened files and locks of its own yet
@@ -56,6 +76,7 @@ class Shared:
         self.gate = b""  # what the header says between word and `fmt.GATE_END` while nothing has happened
         self.is_owner = False  # see `owning`
         self.owner_gate = b""  # `gate` inside a statement of the owner
+        self.at_hand: AtHand | None = None  # what a statement of the owner needs: see `Owning.lay_out`
         self.calm = 0  # statements in a row that nobody else came between
         self.patience = FIRST_PATIENCE
         self.directory: DirectoryFile

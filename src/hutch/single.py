@@ -8,6 +8,7 @@ value too large for the journal, the first line, no room left in one of the file
 from __future__ import annotations
 
 from binascii import hexlify
+from struct import Struct
 
 from hutch import format as fmt
 from hutch.commit import cut_off, find, show_deleted
@@ -21,20 +22,21 @@ _hash64 = fmt.hash64
 _key_literal = fmt.key_literal
 _pack_record = fmt.SINGLE_RECORD.pack
 _pack_slot = fmt.SLOT.pack
+_pack_counts = Struct("<6Q").pack  # the first of `fmt.STATE`: what an insertion changes
 _MAGIC = fmt.RECORD_MAGIC
 _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
 _KEYED = fmt.KEYED
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 _OFFSET_MASK = fmt.OFFSET_MASK
 _TAGS = [bytes((tag or 255,)) for tag in range(256)]
+_ODD = [bytes((byte | 1,)) for byte in range(256)]
 _NO_LINK = bytes(fmt.LINK.size)
 _MAX_LITERAL_FACTOR = len(r"\xff")
-_LINE_BYTES = len("\n''") + fmt.FIELDS_BYTES + 1
 _BEFORE, _COMMITTING, _COMMITTED = range(3)
 # What stands as a number below.
 assert (fmt.INDEX_HEADER_BYTES, fmt.BUCKET_BYTES, fmt.BUCKET_SLOTS, fmt.OVERFLOW_SHIFT) == (4096, 512, 15, 3)
 assert (fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.LINK_AT, fmt.LINK.size, fmt.SEAL_AT) == (16, 32, 496, 4, 504)
-assert (fmt.WORD_START, fmt.PENDING_AT, fmt.GATE_END, fmt.BUCKET_LOAD, fmt.INLINE_LIMIT_BYTES) == (8, 16, 20, 8, 4096)
+assert (fmt.WORD_START, fmt.PENDING_AT, fmt.GATE_END, fmt.BUCKET_LOAD, fmt.INLINE_LIMIT_BYTES) == (8, 16, 20, 6, 4096)
 assert (fmt.STATE_AT, fmt.STATE.size, fmt.CHECKSUM_MASK, fmt.HASH_LOW_MASK) == (32, 64, 0xFFFFFFFF, 0xFFFFFFFF)
 assert (fmt.OPERATION_BYTES, fmt.RECORD_FRAME_BYTES) == (40, 32)
 
@@ -56,42 +58,49 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         return False
     stage, position = _BEFORE, 0
     try:
-        index = handle.index
-        log = handle.journal
-        if handle.depth or not handle.is_owner or index is None or log is None or handle.heap.free is not None:
+        at_hand = handle.at_hand
+        if at_hand is None or handle.depth:
             return False
-        journal = log.file.view
-        directory = handle.directory.file.view
-        heap = handle.heap.file.view
+        (
+            index,
+            view,
+            checked,
+            directory,
+            heap,
+            journal,
+            directory_limit,
+            heap_limit,
+            journal_limit,
+            seed,
+            salt,
+            gate,
+        ) = at_hand
         size = len(value)
         length = len(key)
-        end = index.directory_bytes
+        end = directory_end = index.directory_bytes
         position = index.journal_bytes
-        record_end = position + 64 + length + size
+        record_end = position + 72 + length + size
         heap_blocks = index.heap_blocks
         offset = heap_blocks << 9
-        if not 0 < size <= 4096 or not end or record_end + 8 > len(journal) or offset + size + 512 > len(heap):
+        if record_end > journal_limit or offset + size > heap_limit or not 0 < size <= 4096:
             return False
         handle.depth = 1
-        view = index.file.view
         view[16:17] = b"\1"  # pending
-        word = index.word
-        if view[8:20] != word + handle.owner_gate:
+        if view[8:20] != index.word + gate:
             handle.depth = 0
             handle.give_up_owning()  # before waiting for who has the writer lock: he waits for us
             return False
 
-        key_hash = _hash_key(key, handle.seed)
+        key_hash = _hash_key(key, seed)
         bucket = key_hash & index.high_mask
         if bucket >= index.bucket_count:
             bucket &= index.low_mask
-        if bucket >= len(index.checked) or not index.checked[bucket]:
+        if not checked[bucket]:
             index.check_bucket(key_hash)  # what is written gets a new seal: never one over damage
         at = 4096 + (bucket + (bucket >> 3)) * 512
         page = view[at : at + 512]
-        slot = page.find(key_hash >> 56 or 255)
         old_blocks = -1
-        if 0 <= slot < 15 or page[496:500] != _NO_LINK:
+        if 0 <= page.find(key_hash >> 56 or 255) < 15 or page[496:500] != _NO_LINK:
             found = index.locate(key_hash)
             if found is not None:
                 place, slot, line, old_offset, old_size, _ = found
@@ -105,9 +114,10 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         checksum = _hash64(value, key_hash) & 0xFFFFFFFF
         sequence = index.sequence + 1
         if old_blocks < 0:
-            if (
-                end + _LINE_BYTES + _MAX_LITERAL_FACTOR * length > len(directory)
-                or index.bucket_count >= index.room_for_buckets
+            slot = page.find(0)
+            is_plain = slot < 15 and index.key_count < index.bucket_count * 6
+            if end + _MAX_LITERAL_FACTOR * length > directory_limit or not (
+                is_plain or index.bucket_count < index.room_for_buckets
             ):
                 view[16:17] = b"\0"
                 handle.depth = 0
@@ -120,16 +130,13 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
                 text = b"".join((b"\n", _key_literal(key), b", (", *digits))
             directory_end = end + len(text)
             directory[end:directory_end] = text
-            kind = _INSERT
-        else:
-            directory_end = end
-            kind = _REPLACE
         if length < 256 and length < -size & 511:
             heap[offset : offset + size + 1 + length] = b"".join((value, _KEY_LENGTHS[length], key))
             flagged = line | _KEYED
         else:
             heap[offset : offset + size] = value
             flagged = line
+        kind = _INSERT if old_blocks < 0 else _REPLACE
         record = b"".join(
             (
                 _pack_record(
@@ -140,38 +147,48 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             )
         )
         stage = _COMMITTING
-        journal[position : record_end + 8] = record + _hash64(record, log.salt).to_bytes(8, "little")
+        journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
         stage = _COMMITTED
-        heap_blocks += (size + 511) >> 9
-        index.begin_update()
+        blocks = (size + 511) >> 9
+        heap_blocks += blocks
+        view[8:9] = _ODD[index.number & 255]  # as `Index.begin_update`: readers wait
+        if index.is_loading:
+            index.wait_for_loading()
+        index.sequence = sequence
+        index.journal_bytes = record_end
+        index.directory_bytes = directory_end
+        index.heap_blocks = heap_blocks
         if old_blocks < 0:
-            slot = page.find(0)
-            if slot < 15 and index.key_count < index.bucket_count * 8:
+            index.live_blocks = live_blocks = index.live_blocks + blocks
+            if is_plain:
                 start = at + 16 + slot * 32
                 view[start : start + 32] = _pack_slot(key_hash & 0xFFFFFFFF, checksum, flagged, offset, size)
                 view[at + slot : at + slot + 1] = _TAGS[key_hash >> 56]
                 view[at + 504 : at + 512] = _hash64(view[at : at + 504], at).to_bytes(8, "little")
-                index.key_count += 1
+                index.key_count = key_count = index.key_count + 1
+                # As `Index.end_update`, of which nothing else has changed.
+                view[32:80] = _pack_counts(sequence, record_end, directory_end, heap_blocks, live_blocks, key_count)
+                index.number = number = index.number + 2 & 0xFFFFFFFFFFFFFFFF
+                index.word = word = number.to_bytes(8, "little")
+                view[8:16] = word
             else:
                 index.insert(key_hash, (flagged, offset, size, checksum))
-            index.live_blocks += heap_blocks - index.heap_blocks
+                index.end_update()
         else:
             index.replace((place, slot), key_hash, (flagged, offset, size, checksum))
-            index.live_blocks += heap_blocks - index.heap_blocks - old_blocks
+            index.live_blocks += blocks - old_blocks
             index.changed_lines += 1
             handle.freed_blocks += old_blocks
             handle.freed.append((old_offset >> 9, old_blocks))
-        index.sequence = sequence
-        index.journal_bytes = record_end + 8
-        index.directory_bytes = directory_end
-        index.heap_blocks = heap_blocks
-        index.end_update()
+            index.end_update()
         view[16:17] = b"\0"
         handle.depth = 0
         return True
     except BaseException as problem:
         if _fail(handle, stage, position, problem):
             return True
+        if isinstance(problem, CorruptIndexError) and stage == _BEFORE:
+            return False  # the long way round makes a new one
         raise
     finally:
         handle.thread_lock.release()

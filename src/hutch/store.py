@@ -13,12 +13,12 @@ from hutch.files import FileSystem
 from hutch.heap import LARGE_BYTES
 from hutch.names import Names
 from hutch.reading import Reader
+from hutch.shared import JOURNAL_LIMIT_BYTES
 from hutch.single import delete_as_owner, put_as_owner
 from hutch.transaction import Transaction
 
 __all__ = ["Store", "close_all", "flat", "open_store"]
 
-_JOURNAL_LIMIT_BYTES = 64 * 1024 * 1024
 _MIN_FREED_BLOCKS = 32 * 1024
 _MIN_DEAD_BYTES = 16 * 1024 * 1024
 _EXIT_TIMEOUT_SECONDS = 10.0
@@ -158,14 +158,8 @@ class Store(Reader):
         data: Any = value
         if type(value) is not bytes:
             data = flat(value)
-        elif self.is_owner and not self.durable:
-            try:
-                if put_as_owner(self, key, value):
-                    if self._is_checkpoint_due():
-                        self._checkpoint_on_its_own()
-                    return
-            except CorruptIndexError:
-                pass  # the long way round makes a new one
+        elif self.at_hand is not None and put_as_owner(self, key, value):
+            return
         self.enter()
         try:
             transaction = self.transaction
@@ -247,7 +241,7 @@ class Store(Reader):
     def _is_checkpoint_due(self) -> bool:
         index = self.index
         return index is not None and (
-            index.journal_bytes > _JOURNAL_LIMIT_BYTES
+            index.journal_bytes > JOURNAL_LIMIT_BYTES
             or (index.dead_bytes > _MIN_DEAD_BYTES and 5 * index.dead_bytes > 4 * index.directory_bytes)
             or (self.freed_blocks > _MIN_FREED_BLOCKS and self.freed_blocks > index.heap_blocks)
         )
