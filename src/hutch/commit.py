@@ -4,7 +4,7 @@
 2. reserve: index buckets, heap blocks, directory padding, journal: what can fail for want of space fails here;
 3. values to free extents of the heap (large ones already while the statement is being prepared);
 4. `pending` = 1; lines for new keys into the directory's padding;
-5. the journal record: THE COMMIT POINT (with durability "commit": heap if large values wait there, then the journal);
+5. the journal record: THE COMMIT POINT (with durability "commit": heap if values wait there alone, then the journal);
 6. the index, under its version word; `pending` = 0.
 
 Lines go before the commit point, unlike values' numbers in old lines, which only a checkpoint touches: so a
@@ -93,7 +93,7 @@ def commit(
         line_at += 1
     heap_blocks = index.heap_blocks
     free = heap.free
-    large_values = False
+    values_apart = False
     header = b""
     header_offset = 0
     try:
@@ -155,10 +155,10 @@ def commit(
             else:
                 kind = _REPLACE
             steps.append((kind, key_hash, position, indexed, old_blocks, old_offset))
-            if size <= fmt.INLINE_LIMIT_BYTES:
+            if durable and size <= fmt.INLINE_LIMIT_BYTES:
                 payload += (fmt.OPERATION.pack(kind, 1, 0, len(key), line, offset, size, checksum, 0), key, value)
             else:
-                large_values = True
+                values_apart = True
                 payload += (fmt.OPERATION.pack(kind, 0, 0, len(key), line, offset, size, checksum, 0), key)
         if not steps:
             return
@@ -187,7 +187,7 @@ def commit(
         index.directory_file_bytes = len(directory.file.view)
         index.header_offset = directory.header_offset = header_offset
         publish_round(index)
-    if large_values:
+    if values_apart:
         index.set_flag(fmt.HEAP_DIRTY_AT, True)
     sequence = index.sequence + 1
     journal_bytes = append(handle, journal, index.journal_bytes, sequence, len(steps), record)

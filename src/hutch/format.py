@@ -190,7 +190,7 @@ OP_INSERT = 1  # a new key: a line of its own
 OP_REPLACE = 2  # a new value for the line of an old key
 OP_DELETE = 3
 OP_CLEAR = 4
-INLINE_LIMIT_BYTES = 4096  # a value up to this size travels in the journal too
+INLINE_LIMIT_BYTES = 4096  # a value up to this size travels in the journal too, if the commit is to be durable
 
 # --- The index -------------------------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ GATE_END = 20  # behind all that a statement looks at before it writes
 CLEAN_AT = 20  # 1: synced, and the journal is empty
 FOLDER_SYNCED_AT = 21  # 1: the files' names are durable
 SYNC_FAILED_AT = 22  # 1: a sync has failed since the last recovery
-HEAP_DIRTY_AT = 23  # 1: values above the inline limit are not synced yet
+HEAP_DIRTY_AT = 23  # 1: values that are not in the journal are not synced yet
 WORD = Struct("<Q")
 
 # State that every commit changes: sequence, journal end, directory end, heap end (blocks), live blocks,

@@ -159,6 +159,7 @@ class Owning(Shared):
             return
         if not index.directory_bytes:
             return  # the first line is special
+        index.set_flag(fmt.HEAP_DIRTY_AT, True)  # their values do not travel in the journal
         directory = self.directory.file.view
         index.checked.extend(bytes(max(0, index.bucket_count - len(index.checked))))
         self.at_hand = (

@@ -79,7 +79,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         length = len(key)
         end = directory_end = index.directory_bytes
         position = index.journal_bytes
-        record_end = position + 72 + length + size
+        record_end = position + 72 + length
         heap_blocks = index.heap_blocks
         offset = heap_blocks << 9
         if record_end > journal_limit or offset + size > heap_limit or not 0 < size <= 4096:
@@ -137,15 +137,8 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             heap[offset : offset + size] = value
             flagged = line
         kind = _INSERT if old_blocks < 0 else _REPLACE
-        record = b"".join(
-            (
-                _pack_record(
-                    _MAGIC, 1, 40 + length + size, sequence, kind, 1, 0, length, line, offset, size, checksum, 0
-                ),
-                key,
-                value,
-            )
-        )
+        # The value does not travel along, as in a durable commit: it need not be safe before the next sync.
+        record = _pack_record(_MAGIC, 1, 40 + length, sequence, kind, 0, 0, length, line, offset, size, checksum, 0) + key
         stage = _COMMITTING
         journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
         stage = _COMMITTED
