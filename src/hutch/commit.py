@@ -19,6 +19,7 @@ from collections.abc import Iterable
 
 from hutch import format as fmt
 from hutch.errors import CorruptDirectoryError, CorruptIndexError
+from hutch.format import hash64
 from hutch.handle import Handle
 from hutch.heap import LARGE_BYTES
 from hutch.index import Index, Position
@@ -98,8 +99,8 @@ def commit(
     header_offset = 0
     try:
         for key, value, moves in changes:
-            key_hash = fmt.hash_key(key, seed)
-            literal = fmt.key_literal(key)
+            key_hash = hash64(key, seed)
+            literal = b"'%b'" % key if key.isalnum() else fmt.key_literal(key)
             index.check_bucket(key_hash)  # what is written gets a new seal: never one over damage
             found = None if index.locate(key_hash) is None else find(index, directory, key, key_hash, literal)
             if found is None:
@@ -136,11 +137,12 @@ def commit(
                 heap.reserve(max(heap_blocks, start + blocks))
                 checksum = heap.write_large(offset, value, key_hash)
             else:
-                checksum = fmt.checksum_of(value, key_hash)
-            entry = (line, offset, size, checksum)
-            indexed = entry
-            if blocks and size <= fmt.INLINE_LIMIT_BYTES and fmt.has_room_for_key(size, key):
-                values.append((offset, b"".join((value, fmt.KEY_LENGTHS[len(key)], key))))
+                checksum = hash64(value, key_hash) & fmt.CHECKSUM_MASK
+            entry = indexed = (line, offset, size, checksum)
+            length = len(key)
+            # The key goes behind the value if it fits into the rest of the last block, with its length in a byte.
+            if blocks and size <= fmt.INLINE_LIMIT_BYTES and length < min(-size & fmt.BLOCK_MASK, 256):
+                values.append((offset, b"".join((value, fmt.KEY_LENGTHS[length], key))))
                 indexed = (line | fmt.KEYED, offset, size, checksum)
             elif blocks and size <= LARGE_BYTES:
                 values.append((offset, value))
@@ -156,10 +158,10 @@ def commit(
                 kind = _REPLACE
             steps.append((kind, key_hash, position, indexed, old_blocks, old_offset))
             if durable and size <= fmt.INLINE_LIMIT_BYTES:
-                payload += (fmt.OPERATION.pack(kind, 1, 0, len(key), line, offset, size, checksum, 0), key, value)
+                payload += (fmt.OPERATION.pack(kind, 1, 0, length, line, offset, size, checksum, 0), key, value)
             else:
                 values_apart = True
-                payload += (fmt.OPERATION.pack(kind, 0, 0, len(key), line, offset, size, checksum, 0), key)
+                payload += (fmt.OPERATION.pack(kind, 0, 0, length, line, offset, size, checksum, 0), key)
         if not steps:
             return
         record = b"".join(payload)

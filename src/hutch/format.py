@@ -49,11 +49,6 @@ def block_count(size_bytes: int) -> int:
     return (size_bytes + BLOCK_MASK) >> BLOCK_SHIFT
 
 
-def has_room_for_key(size_bytes: int, key: bytes) -> bool:
-    """Whether the last block of a value has room for its key and a byte that says how long it is."""
-    return len(key) < min(-size_bytes & BLOCK_MASK, 256)
-
-
 KEY_LENGTHS = [bytes((length,)) for length in range(256)]
 
 

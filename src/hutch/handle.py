@@ -315,7 +315,10 @@ class Handle(CatchingUp):
                     elif self.failed or index.flag(fmt.PENDING_AT) or index.is_writer_inside():
                         self.give_up_owning()  # unfinished: whoever is to finish it would wait until we are outside
                     if self.is_owner:
-                        self.lay_out()
+                        try:
+                            self.lay_out()
+                        except Exception:  # noqa: BLE001  # no memory, say: the statement has been made all the same
+                            pass
         finally:
             try:
                 if not self.depth and not self.exclusive and not self.closed:
