@@ -99,7 +99,7 @@ def commit(
     header_offset = 0
     try:
         for key, value, moves in changes:
-            key_hash = hash64(key, seed)
+            key_hash = fmt.hash_key(key, seed)
             literal = b"'%b'" % key if key.isalnum() else fmt.key_literal(key)
             index.check_bucket(key_hash)  # what is written gets a new seal: never one over damage
             found = None if index.locate(key_hash) is None else find(index, directory, key, key_hash, literal)

@@ -59,6 +59,7 @@ error = HutchError
 _FLAGS = ("r", "w", "c", "n")
 _DURABILITIES = ("close", "commit")
 _MISSING: Any = object()
+_hash_key = fmt.hash64
 _hash64 = fmt.hash64
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 _unpack_entry = fmt.SLOT_ENTRY.unpack_from
@@ -108,7 +109,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
             # `Reader.get` for a small value, without the call.
             view = index.file.view
             if view[8:16] == index.word:
-                key_hash = _hash64(key, store.seed)
+                key_hash = _hash_key(key, store.seed)
                 bucket = key_hash & index.high_mask
                 if bucket >= index.bucket_count:
                     bucket &= index.low_mask

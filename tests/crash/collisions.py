@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 from hutch import format as fmt
@@ -20,9 +21,9 @@ def colliding_hashes() -> Iterator[None]:
     def hash_key(_key: bytes, _seed: int) -> int:
         return _HASH
 
-    with (
-        mock.patch.object(fmt, "hash_key", hash_key),
-        mock.patch("hutch.reading._hash_key", hash_key),
-        mock.patch("hutch.single._hash_key", hash_key),
-    ):
+    with ExitStack() as patches:
+        patches.enter_context(mock.patch.object(fmt, "hash_key", hash_key))
+        for name, module in list(sys.modules.items()):
+            if name.startswith("hutch.") and hasattr(module, "_hash_key"):  # by which the hot paths call it
+                patches.enter_context(mock.patch.object(module, "_hash_key", hash_key))
         yield
