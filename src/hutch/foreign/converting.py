@@ -120,7 +120,7 @@ def convert(
     name = os.path.abspath(os.fsdecode(destination))
     _refuse_existing(name, target_kind)
     tally = _Tally()
-    with _reading(source, found, codec, table, unpickle, timeout) as (entries, total):
+    with _reading(source, found, codec, table, unpickle, timeout, is_new=False) as (entries, total):
         source_table = table if found in ("sqlitedict", "dbm.sqlite3") else None
         temporary = f"{name}.{os.urandom(8).hex()}.tmp"
         try:
@@ -178,9 +178,20 @@ def _reporting(entries: Entries, step: str, total: int | None, progress: Progres
 
 @contextmanager
 def _reading(
-    source: FileName, kind: str, codec: Codec | None, table: str | None, unpickle: bool, timeout: float | None
+    source: FileName,
+    kind: str,
+    codec: Codec | None,
+    table: str | None,
+    unpickle: bool,
+    timeout: float | None,
+    *,
+    is_new: bool,
 ) -> Iterator[tuple[Entries, int | None]]:
-    """Open a source; gives its entries, and how many there are if that is known beforehand."""
+    """Open a source; gives its entries, and how many there are if that is known beforehand.
+
+    Args:
+        is_new: it has just been written here, so that nobody need ask whether the file is sound.
+    """
     name = os.fsdecode(source)
     if kind == "hutch.dbm":
         store = open_store(source, "r", timeout=timeout)
@@ -194,6 +205,11 @@ def _reading(
         raise UnsupportedFileError(f"{name} is no database that hutch knows")
     else:
         with open_foreign(source, "r", kind=kind, timeout=timeout, table=table) as database:
+            for complaint in () if is_new else database._complaints():
+                raise CorruptError(
+                    f"{database.path} is damaged: {complaint}; its own library may save what there is",
+                    file=database.path,
+                )
             yield database.iteritems(), len(database)
 
 
@@ -289,7 +305,7 @@ def _verify(
             pass
         is_same = found.entry_count == written.entry_count
     else:
-        with _reading(name, kind, codec, table, False, None) as (entries, total):
+        with _reading(name, kind, codec, table, False, None, is_new=True) as (entries, total):
             for _ in found.counted(_reported(entries, "verify", total, progress)):
                 pass
         is_same = (found.entry_count, found.total) == (written.entry_count, written.total)
