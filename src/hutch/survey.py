@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hutch.codecs.base import Data
+    from hutch.reports import Progress
     from hutch.shelf import Shelf
 
 __all__ = ["ClassReport", "ClassUse", "check", "classes"]
@@ -89,17 +90,21 @@ def classes(shelf: Shelf) -> ClassReport:
     return ClassReport(entry_count, tuple(uses), tuple(skipped))
 
 
-def check(shelf: Shelf, *, fix: bool, decode: bool) -> CheckReport:
+def check(shelf: Shelf, *, fix: bool, decode: bool, progress: Progress | None = None) -> CheckReport:
     """See `Shelf.check`."""
     mapping = shelf.dict
     problems: list[Problem] = []
     if hasattr(mapping, "check"):
-        problems.extend(mapping.check(fix).problems)
+        options = {} if progress is None else {"progress": progress}  # a mapping of one's own may know nothing of it
+        problems.extend(mapping.check(fix, **options).problems)
     known = {problem.key for problem in problems}
     path = getattr(mapping, "path", None)
     file = f"{path}.dat" if isinstance(path, str) else ""
     entry_count = 0
+    total = len(mapping) if progress is not None else 0
     for name in shelf._names():
+        if progress is not None:
+            progress(entry_count, max(total, entry_count))
         entry_count += 1
         if name in known:
             continue
@@ -111,6 +116,8 @@ def check(shelf: Shelf, *, fix: bool, decode: bool) -> CheckReport:
             entry_count -= 1
         except UNREADABLE as problem:
             problems.append(Problem(name, file, None, str(problem), fixed=False))
+    if progress is not None:
+        progress(entry_count, entry_count)
     return CheckReport(tuple(problems), entry_count)
 
 

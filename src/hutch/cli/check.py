@@ -9,15 +9,15 @@ from typing import Any
 import click
 
 from hutch.cli.coding import Coding, reading_options
-from hutch.cli.database import Damage, engine_of, entries, keys_of, name_of, open_database
+from hutch.cli.database import Damage, engine_of, entries, name_of, open_database
 from hutch.cli.escapes import escaped, printable
 from hutch.cli.exits import DAMAGED, UNREADABLE
 from hutch.cli.options import json_option, name_argument, timeout_option
-from hutch.cli.progress import counted_calls, steps
+from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text
 from hutch.cli.records import key_field
-from hutch.errors import CodecError, CorruptError
-from hutch.reports import CheckReport, Problem
+from hutch.errors import CodecError
+from hutch.reports import CheckReport
 
 __all__ = ["command"]
 
@@ -68,29 +68,11 @@ def command(
 
 
 def _check(database: Any, fix: bool) -> CheckReport:
-    if not fix and not hasattr(database, "store"):
-        return _read_all(database)
-    store = engine_of(database, "check --fix")
-    with steps("checking", len(database)) as counter, counted_calls(store, "get_committed", counter):
-        report: CheckReport = store.check(fix)
-    return report
-
-
-def _read_all(database: Any) -> CheckReport:
-    """Read every entry of another library's database, which has no checksums."""
-    problems = []
-    count = 0
+    if fix:
+        engine_of(database, "check --fix")
     with steps("checking") as counter:
-        for key in keys_of(database):
-            counter.advance()
-            count += 1
-            try:
-                database.get(key)
-            except CorruptError as problem:
-                problems.append(
-                    Problem(problem.key, problem.file or database.path, problem.offset, str(problem), False)
-                )
-    return CheckReport(tuple(problems), count)
+        report: CheckReport = database.check(fix, progress=counter.at)
+    return report
 
 
 def _look_into(database: Any, coding: Coding) -> list[tuple[bytes, str]]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["DELAY_SECONDS", "Steps", "counted_calls", "steps"]
+__all__ = ["DELAY_SECONDS", "Steps", "steps"]
 
 DELAY_SECONDS = 1.0
 _REDRAW_SECONDS = 0.1
@@ -40,6 +40,11 @@ class Steps:
         self.done += count
         if self._visible and monotonic() >= self._next_look:
             self._draw()
+
+    def at(self, done: int, total: int) -> None:
+        """So many of so many steps have been done: what the engine calls as its `progress`."""
+        self.total = total
+        self.advance(done - self.done)
 
     def begin(self, label: str) -> None:
         """Go over to the next part of the work, and count from 0 again."""
@@ -85,19 +90,3 @@ def steps(label: str, total: int | None = None) -> Iterator[Steps]:
         raise
     finally:
         counter.close()
-
-
-@contextmanager
-def counted_calls(owner: Any, method: str, counter: Steps) -> Iterator[None]:
-    """Count the calls of a method of one object as steps: what the engine does in one statement, seen from outside."""
-    original: Callable[..., Any] = getattr(owner, method)
-
-    def count(*arguments: Any, **options: Any) -> Any:
-        counter.advance()
-        return original(*arguments, **options)
-
-    setattr(owner, method, count)
-    try:
-        yield
-    finally:
-        delattr(owner, method)

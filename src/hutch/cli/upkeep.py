@@ -9,7 +9,7 @@ import click
 from hutch.cli.database import engine_of, name_of, open_database
 from hutch.cli.exits import UNAVAILABLE, Failure
 from hutch.cli.options import name_argument, timeout_option
-from hutch.cli.progress import counted_calls, steps
+from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text, size_text
 
 __all__ = ["backup", "reorganize"]
@@ -27,8 +27,8 @@ def reorganize(name: str, timeout: float | None) -> None:
     with open_database(name, "w", timeout=timeout) as database:
         store = engine_of(database, "reorganize")
         before = _total_bytes(store)
-        with steps("moving values") as counter, counted_calls(store, "get_committed", counter):
-            store.reorganize()
+        with steps("packing") as counter:
+            database.reorganize(progress=counter.at)
         database.sync()
     with open_database(name, "r", timeout=timeout) as database:
         after = _total_bytes(database.store)
@@ -50,10 +50,10 @@ def backup(name: str, target: str, timeout: float | None) -> None:
     Others go on writing meanwhile. COPY is a new database, which the stdlib opens as well.
     """
     with open_database(name, "r", timeout=timeout) as database:
-        store = engine_of(database, "backup")
+        engine_of(database, "backup")
         try:
-            with steps("copying", len(database)) as counter, counted_calls(store, "read_value", counter):
-                store.backup(target)
+            with steps("copying", len(database)) as counter:
+                database.backup(target, progress=counter.at)
         except FileExistsError as problem:
             raise Failure(f"{problem.filename} exists already: choose another name for the copy", UNAVAILABLE) from None
         click.echo(f"{target}: {count_text(counter.done, 'entry', 'entries')} copied")

@@ -12,12 +12,12 @@ from hutch.files import FileSystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Any, ClassVar, Never, Self, TypeVar
 
     from hutch.encoding import FileName, Key, Value
-    from hutch.reports import CheckReport
+    from hutch.reports import CheckReport, Progress
 
     AnyKey = TypeVar("AnyKey", str, bytes)
     Default = TypeVar("Default")
@@ -190,7 +190,7 @@ class ForeignDatabase(Mapping[bytes, bytes]):
         self._check_open()
         return _Values(self)
 
-    def check(self, fix: bool = False, *, progress: Callable[[int, int], object] | None = None) -> CheckReport:
+    def check(self, fix: bool = False, *, progress: Progress | None = None) -> CheckReport:
         """Read everything, and for SQLite ask whether the file is sound. O(n).
 
         What the format has no checksum for cannot be compared.

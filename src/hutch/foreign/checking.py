@@ -7,14 +7,13 @@ from hutch.reports import CheckReport, Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hutch.foreign.base import ForeignDatabase
+    from hutch.reports import Progress
 
 __all__ = ["check"]
 
 
-def check(database: ForeignDatabase, progress: Callable[[int, int], object] | None) -> CheckReport:
+def check(database: ForeignDatabase, progress: Progress | None) -> CheckReport:
     """See `ForeignDatabase.check`."""
     problems: list[Problem] = []
     count = 0
