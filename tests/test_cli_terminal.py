@@ -8,7 +8,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
@@ -18,6 +19,7 @@ import hutch
 from command_line import HUTCH, command, make_all, spawn
 from hutch import dbm
 from hutch.cli.shell import Completer
+from hutch.cli.stat import measure
 from hutch.cli.watch import Watcher
 
 PATIENCE = 30
@@ -162,6 +164,33 @@ def test_watcher_finds_every_change_whatever_happens_to_the_journal(tmp_path: Pa
             assert sorted(told()) == [("-", b"b"), ("-", b"c"), ("-", b"d")]
             writer["b"] = b"8"
             assert told() == [("+", b"b")]
+            writer["b"] = b"8"
+            assert told() == [], "the same value once more"
+            watcher.close()
+
+
+def test_watcher_sees_what_comes_while_it_compares_everything(tmp_path: Path) -> None:
+    with dbm.open(tmp_path / "x") as writer, dbm.open(tmp_path / "x", "r") as reader:
+        writer.update({f"key{number}": b"1" for number in range(1200)})
+        watcher = Watcher(reader.store)
+        assert watcher.key_count == 1200
+        del writer["key0"], writer["key1100"]
+        writer["key5"] = b"2"
+        writer.sync()
+        changes = watcher.poll()
+        assert next(changes) == ("~", b"key5")
+        del writer["key7"]
+        writer["key1"] = b"3"
+        writer["key0"] = b"4"  # gone when the walk began, there when what is missing is looked for
+        writer["new"] = b"5"
+        told = dict.fromkeys(key for _, key in [*changes, *watcher.poll()])
+        assert set(told) == {b"key0", b"key1", b"key7", b"key1100", b"new"}
+        assert watcher.key_count == len(writer)
+        assert list(watcher.poll()) == []
+        before = writer.keys()
+        writer.clear()
+        assert sorted(watcher.poll()) == sorted(("-", key) for key in before)
+        watcher.close()
 
 
 def test_watcher_of_what_the_stdlib_wrote(tmp_path: Path) -> None:
@@ -171,6 +200,21 @@ def test_watcher_of_what_the_stdlib_wrote(tmp_path: Path) -> None:
         watcher = Watcher(reader.store)
         assert spawn("set", tmp_path / "x", "a", "blue", "--codec", "raw").code == 0
         assert list(watcher.poll()) == [("~", b"a")]
+
+
+def test_memory_does_not_grow_with_the_number_of_keys(tmp_path: Path) -> None:
+    """Of what Python allocates; the table of SQLite has a cache of a fixed size, and a file."""
+    with dbm.open(tmp_path / "x") as writer:
+        writer.update({f"key{number:05}": b"" for number in range(20_000)})
+    with dbm.open(tmp_path / "x", "r") as reader:
+        uses: list[Callable[[], object]] = [lambda: measure(reader.store), lambda: Watcher(reader.store).close()]
+        for use in uses:
+            use()  # imports, and what the handle keeps
+            tracemalloc.start()
+            use()
+            _, peak_bytes = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak_bytes < 20_000 * 30  # a list of the keys alone takes more
 
 
 # shell.

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import hutch
 from command_line import SECRET, command, make_all, spawn
 from hutch import dbm
 from hutch.cli import recode
+from hutch.cli.gaps import gaps
 from hutch.cli.quantities import size_text
 from hutch.codecs import Compressed, Encrypted, Json, Pickle, Signed
 
@@ -63,6 +66,18 @@ def test_stat_counts(own: Path) -> None:
     assert "5 keys" in text
     assert "1.0 KiB free (1 gap, the longest 1.0 KiB)" in text
     assert "\x1b" not in text
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 1500)), max_size=12),
+    st.integers(1, 60),
+)
+def test_gaps_are_counted_in_any_window(places: list[tuple[int, int]], window_blocks: int) -> None:
+    extents = [(512 * block, size) for block, size in places]
+    owned = {block + more for block, size in places for more in range(-(-size // 512))}
+    runs = "".join("x" if block in owned else " " for block in range(max(owned, default=-1) + 1)).split("x")
+    holes = [len(run) for run in runs if run]
+    assert gaps(lambda: extents, window_blocks) == (len(holes), 512 * max(holes, default=0))
 
 
 def test_stat_of_odd_databases(world: Path) -> None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 
 from hutch.cli.database import Damage, entries, open_database
+from hutch.cli.gaps import gaps
 from hutch.cli.options import json_option, name_argument, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text, size_text
 from hutch.reports import Statistics
 
-__all__ = ["command"]
+__all__ = ["command", "measure"]
 
-_BLOCK_BYTES = 512
 _Row = tuple[str, str, str]
 _BAR_CHARACTERS = 30
 
@@ -57,45 +58,43 @@ class _Tally:
         self._largest = max(self._largest, size)
         self._key_bytes += len(key)
 
-    def sizes(self, gaps: list[int]) -> _Sizes:
+    def sizes(self, gap_count: int = 0, largest_gap_bytes: int = 0) -> _Sizes:
         histogram = dict(sorted(self._histogram.items()))
-        return _Sizes(histogram, self._value_bytes, self._largest, self._key_bytes, len(gaps), max(gaps, default=0))
+        return _Sizes(histogram, self._value_bytes, self._largest, self._key_bytes, gap_count, largest_gap_bytes)
 
 
-def _measure(store: Any) -> _Sizes:
-    """From directory and index, without reading a value."""
-    from hutch.scan import collect
-
+def measure(store: Any) -> _Sizes:
+    """From directory and index, without reading a value, and keeping nothing of an entry."""
     tally = _Tally()
-    extents = []
-    found = collect(store)
-    with steps("measuring", len(found)) as counter:
-        for key, (_, offset, size, _) in found:
-            tally.add(key, size)
-            if size:
-                extents.append((offset, -(-size // _BLOCK_BYTES) * _BLOCK_BYTES))
-            counter.advance()
-    return tally.sizes(_gaps(sorted(extents)))
+    total = store.count()
+    with steps("measuring", total) as counter:
+
+        def extents() -> Iterator[tuple[int, int]]:
+            # The first time also everything else is added up.
+            is_first = not counter.done
+            if not is_first:
+                counter.total = counter.done + total
+            for key in store.keys():  # noqa: SIM118  # a store is no dict
+                entry = store.find_entry(key)
+                counter.advance()
+                if entry is None:
+                    continue  # deleted since
+                _, offset, size, _ = entry
+                if is_first:
+                    tally.add(key, size)
+                yield offset, size
+
+        return tally.sizes(*gaps(extents))
 
 
 def _measure_foreign(database: Any, damage: Damage) -> _Sizes:
     """By reading everything."""
     tally = _Tally()
-    with steps("measuring") as counter:
+    with steps("measuring", len(database)) as counter:
         for key, value in entries(database, damage):
             tally.add(key, len(value))
             counter.advance()
-    return tally.sizes([])
-
-
-def _gaps(extents: list[tuple[int, int]]) -> list[int]:
-    gaps = []
-    end = 0
-    for offset, size in extents:
-        if offset > end:
-            gaps.append(offset - end)
-        end = max(end, offset + size)
-    return gaps
+    return tally.sizes()
 
 
 @click.command()
@@ -114,7 +113,7 @@ def command(ctx: click.Context, name: str, as_json: bool, timeout: float | None)
         path = database.path
         if hasattr(database, "store"):
             statistics: Statistics = database.store.statistics()
-            sizes = _measure(database.store)
+            sizes = measure(database.store)
             facts = {"path": path, "kind": "hutch.dbm", **asdict(statistics)}
             title = count_text(statistics.key_count, "key")
             rows = _rows_of_entries(statistics.key_count, sizes) + _rows_of_files(statistics, sizes)
