@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,23 @@ def test_check_finds_and_mends(own: Path) -> None:
     assert mended.code == 0
     assert mended.out.endswith("damaged: 5 entries, 1 problem, all mended\n")
     assert command("check", "damaged").out == "damaged: 4 entries, all as they were stored\n"
+
+
+def test_check_of_another_librarys_database(own: Path) -> None:
+    assert command("check", "foreign").out == "foreign: 2 entries, all as they were stored\n"
+    with sqlite3.connect("foreign") as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("UPDATE Dict SET value = 7.5 WHERE key = x'6f6e65'")
+    connection.close()
+    answer = command("check", "foreign")
+    assert answer.code == 3
+    assert "DAMAGED: " in answer.out
+    assert "neither bytes nor text" in answer.out
+    assert answer.out.endswith("`hutch dump foreign | hutch load COPY --create` brings over what can be read\n")
+    dump = command("dump", "foreign")
+    assert dump.code == 3
+    assert command("load", "copy", "--create", data=dump.out.encode()).code == 0
+    assert command("get", "copy", "two").out == "b'2'\n"
 
 
 def test_check_looks_into_values(world: Path) -> None:

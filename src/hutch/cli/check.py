@@ -11,7 +11,7 @@ import click
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import Damage, engine_of, entries, name_of, open_database
 from hutch.cli.escapes import escaped, printable
-from hutch.cli.exits import DAMAGED, UNREADABLE
+from hutch.cli.exits import DAMAGED, UNREADABLE, told
 from hutch.cli.options import json_option, name_argument, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text
@@ -42,6 +42,7 @@ def command(
     unreadable: list[tuple[bytes, str]] = []
     with open_database(name, "w" if fix else "r", timeout=timeout) as database:
         report = _check(database, fix)
+        is_own = hasattr(database, "store")
         if values:
             unreadable = _look_into(database, coding)
     if as_json:
@@ -55,10 +56,10 @@ def command(
         click.echo(json.dumps(facts, indent=2))
     else:
         for problem in report.problems:
-            click.echo(f"{'fixed' if problem.fixed else 'DAMAGED'}: {printable(problem.message)}")
+            click.echo(f"{'fixed' if problem.fixed else 'DAMAGED'}: {told(problem.message)}")
         for key, message in unreadable:
             click.echo(f"UNREADABLE: {escaped(key)}: {printable(message)}")
-        click.echo(_verdict(name_of(name), report))
+        click.echo(_verdict(name_of(name), report, is_own))
         if unreadable:
             click.echo(f"{count_text(len(unreadable), 'value')} could not be read")
     if not report.ok:
@@ -110,11 +111,14 @@ def _complaints(key: bytes, data: bytes, coding: Coding) -> list[str]:
     ]
 
 
-def _verdict(name: str, report: CheckReport) -> str:
+def _verdict(name: str, report: CheckReport, is_own: bool) -> str:
     looked_at = count_text(report.entry_count, "entry", "entries")
     if not report.problems:
         return f"{name}: {looked_at}, all as they were stored"
     left = sum(not problem.fixed for problem in report.problems)
     if not left:
         return f"{name}: {looked_at}, {count_text(len(report.problems), 'problem')}, all mended"
-    return f"{name}: {looked_at}, {count_text(left, 'problem')}; `hutch check --fix {name}` mends what can be mended"
+    advice = f"`hutch check --fix {name}` mends what can be mended"
+    if not is_own:
+        advice = f"`hutch dump {name} | hutch load COPY --create` brings over what can be read"
+    return f"{name}: {looked_at}, {count_text(left, 'problem')}; {advice}"

@@ -10,11 +10,11 @@ import click
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import Damage, entries, open_database
 from hutch.cli.escapes import printable
-from hutch.cli.exits import UNREADABLE
+from hutch.cli.exits import UNREADABLE, told
 from hutch.cli.layers import unwrap
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, timeout_option
 from hutch.cli.pickles import is_allowed, names_of, protocol_of
-from hutch.cli.progress import steps
+from hutch.cli.progress import notice, steps
 from hutch.cli.quantities import count_text
 from hutch.cli.records import key_field
 from hutch.errors import CodecError
@@ -80,7 +80,7 @@ def command(
                     continue
                 names = names_of(inner.data)
             except CodecError as problem:
-                click.echo(f"Unreadable: {key_format.show(key)}: {printable(str(problem))}", err=True)
+                notice(f"Unreadable: {key_format.show(key)}: {told(problem)}")
                 unread += 1
                 continue
             pickles += 1

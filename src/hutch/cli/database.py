@@ -8,14 +8,25 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from hutch import dbm
-from hutch.cli.escapes import printable
-from hutch.cli.exits import DAMAGED, UNAVAILABLE, Failure
+from hutch.cli.exits import DAMAGED, UNAVAILABLE, Failure, told
+from hutch.cli.progress import notice
 from hutch.errors import CorruptError
 
 if TYPE_CHECKING:
     import click
 
-__all__ = ["Bytes", "Damage", "engine_of", "entries", "exists", "keys_of", "name_of", "open_database", "transaction_of"]
+__all__ = [
+    "Bytes",
+    "Damage",
+    "engine_of",
+    "entries",
+    "exists",
+    "keys_of",
+    "name_of",
+    "open_database",
+    "require_folder",
+    "transaction_of",
+]
 
 Bytes = MutableMapping[bytes, bytes]
 
@@ -54,16 +65,28 @@ def open_database(name: str, flag: Literal["r", "w"], *, timeout: float | None =
     base = name_of(name)
     kind = "hutch.dbm" if exists(base) else dbm.whichdb(base)
     if kind is None and create:
+        require_folder(base)
         return dbm.open(base, "c", timeout=timeout)
     if kind == "":
         raise Failure(f"{name} is no database that hutch knows", UNAVAILABLE)
     if kind is None:
-        folder = os.path.dirname(base)
-        if folder and not os.path.isdir(folder):
-            raise Failure(f"{name}: there is no folder {folder}", UNAVAILABLE)
+        require_folder(base)
+        if os.path.isdir(base):
+            raise Failure(f"{name} is a folder, and no database that hutch knows", UNAVAILABLE)
         advice = "" if flag == "r" else "; --create makes one"
         raise Failure(f"{name}: no such database ({base}.dat and {base}.dir are not there){advice}", UNAVAILABLE)
     return dbm.open(base, flag, timeout=timeout)
+
+
+def require_folder(path: str) -> None:
+    """See that there is a folder that a file of this name can be in.
+
+    Raises:
+        Failure: there is none.
+    """
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        raise Failure(f"{path}: there is no folder {folder}", UNAVAILABLE)
 
 
 def engine_of(database: Any, wish: str) -> Any:
@@ -100,9 +123,7 @@ class Damage:
     def add(self, problem: CorruptError) -> None:
         self.messages.append(str(problem))
         if not self._quiet:
-            import click
-
-            click.echo(f"Damaged: {printable(str(problem))}", err=True)
+            notice(f"Damaged: {told(problem)}")
 
     def settle(self, ctx: click.Context) -> None:
         """End the command with the code for damage if there was any."""

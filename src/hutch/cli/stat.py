@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,10 +18,14 @@ from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text, size_text
 from hutch.reports import Statistics
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
 __all__ = ["command", "measure"]
 
 _Row = tuple[str, str, str]
 _BAR_CHARACTERS = 30
+_NOTE_CHARACTERS = 30  # with less room than that beside the sizes, notes go below them
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,12 @@ def _print(name: str, title: str, rows: list[_Row], sizes: _Sizes) -> None:
 
     console = result_console()
     console.print(f"[bold]{escape(name)}[/bold]  {title}", soft_wrap=True)
-    _table(console, rows)
+    for line in _table(rows, console.width):
+        console.print(line, soft_wrap=True)
     if sizes.histogram:
         console.print("\nSizes of the values")
-        console.print(_histogram(sizes.histogram, ascii_only=console.options.ascii_only), highlight=False)
+        for line in _histogram(sizes.histogram, console.width, ascii_only=console.options.ascii_only):
+            console.print(line, soft_wrap=True)
 
 
 def _rows_of_entries(key_count: int, sizes: _Sizes) -> list[_Row]:
@@ -182,29 +188,43 @@ def _rows_of_files(statistics: Statistics, sizes: _Sizes) -> list[_Row]:
     ]
 
 
-def _table(console: Any, rows: list[_Row]) -> None:
-    from rich.table import Table
+def _table(rows: list[_Row], width: int) -> list[Text]:
+    """Lines: a label, a size, and what else there is to say, which goes on below itself where there is no room."""
+    from textwrap import wrap
 
-    table = Table(box=None, padding=(0, 1), pad_edge=True, show_header=False)
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column()
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    from rich.text import Text
+
+    labels, sizes = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
+    left = labels + sizes + 5
+    is_narrow = width - left < _NOTE_CHARACTERS
+    lines = []
+    for label, size, note in rows:
+        head = Text.assemble((f" {label:<{labels}}", "cyan"), f"  {size:>{sizes}}")
+        indent = 3 if is_narrow else left
+        first, *more = wrap(note, max(width - indent, _NOTE_CHARACTERS)) or [""]
+        if is_narrow:
+            more.insert(0, first)
+        else:
+            head.append(f"  {first}")
+        lines += [head, *(Text(" " * indent + rest) for rest in more)]
+    return lines
 
 
-def _histogram(histogram: dict[int, int], *, ascii_only: bool) -> Any:
-    from rich.table import Table
+def _histogram(histogram: dict[int, int], width: int, *, ascii_only: bool) -> list[Text]:
+    from rich.text import Text
 
-    table = Table(box=None, padding=(0, 1), pad_edge=True, show_header=False)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="cyan", no_wrap=True)
-    most = max(histogram.values())
+    rows = [
+        ("empty" if not digits else f"below {size_text(1 << digits)}", histogram.get(digits, 0))
+        for digits in range(min(histogram), max(histogram) + 1)
+    ]
+    labels = max(len(label) for label, _ in rows)
+    most = max(count for _, count in rows)
+    counts = len(f"{most:,}")
+    bar = max(min(_BAR_CHARACTERS, width - labels - counts - 6), 1)
     mark = "#" if ascii_only else "█"
-    for digits in range(min(histogram), max(histogram) + 1):
-        count = histogram.get(digits, 0)
-        label = "empty" if not digits else f"below {size_text(1 << digits)}"
-        table.add_row(label, f"{count:,}", mark * -(-_BAR_CHARACTERS * count // most))
-    return table
+    return [
+        Text.assemble(f" {label:>{labels}}  {count:>{counts},}", ("  " + mark * -(-bar * count // most), "cyan"))
+        if count
+        else Text(f" {label:>{labels}}  {count:>{counts},}")
+        for label, count in rows
+    ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
     from hutch.records import NamedTuple
 
-__all__ = ["SOURCES", "TARGETS", "Conversion", "convert", "source_kind"]
+__all__ = ["SOURCES", "TARGETS", "Conversion", "convert", "form_named", "source_kind"]
 
 SOURCES = ("hutch.dbm", *sorted(READABLE), *DOCUMENTS)
 TARGETS = ("hutch.dbm", "dbm.gnu", "dbm.ndbm", "dbm.sqlite3", "sqlitedict", *DOCUMENTS)
@@ -74,6 +74,18 @@ def source_kind(source: FileName) -> str:
     return kind or kind_of_document(os.fsdecode(source))
 
 
+def form_named(name: str) -> str:
+    """Return which of `TARGETS` a name means.
+
+    Raises:
+        ValueError: none.
+    """
+    form = _ALIASES.get(name, name)
+    if form not in TARGETS:
+        raise ValueError(f"{name!r} is no form that can be written: there are {', '.join(TARGETS)}")
+    return form
+
+
 def convert(
     source: FileName,
     destination: FileName,
@@ -113,9 +125,7 @@ def convert(
         ValueError: an unknown form, or an entry has no place in it.
         OSError: as the operating system has it.
     """
-    target_kind = _ALIASES.get(to, to)
-    if target_kind not in TARGETS:
-        raise ValueError(f"{to!r} is no form that can be written: there are {', '.join(TARGETS)}")
+    target_kind = form_named(to)
     found = _ALIASES.get(kind, kind) if kind else source_kind(source)
     name = os.path.abspath(os.fsdecode(destination))
     _refuse_existing(name, target_kind)

@@ -78,7 +78,7 @@ class DiskcacheDatabase(RefusesChanges, SqliteTable):
 
         if filename is None:
             if mode == _PICKLE:
-                return self._bytes(value, "value")
+                return self._bytes(value, "value", name)
             if isinstance(value, str) and not value.isascii():
                 self._checked_text(name, value.encode("utf-8", "surrogateescape"))
             return dumps(value, _PROTOCOL)

@@ -121,14 +121,17 @@ class SqliteTable(ForeignDatabase):
         self._check_open()
         return self._file.rows(statement, values)
 
-    def _bytes(self, value: object, what: str) -> bytes:
+    def _bytes(self, value: object, what: str, key: bytes | None = None) -> bytes:
         """Return what stands in a row as bytes; other programs may have put text there, but nothing else."""
         if isinstance(value, bytes):
             return value
         if isinstance(value, str):
             return value.encode("utf-8", "surrogateescape")
+        whose = "" if key is None else f" (key {key!r})"
         raise CorruptError(
-            f"{self.path}: table {self.table!r} has a {what} that is neither bytes nor text: {value!r}", file=self.path
+            f"{self.path}: table {self.table!r} has a {what} that is neither bytes nor text: {value!r}{whose}",
+            file=self.path,
+            key=key,
         )
 
     def _key(self, key: bytes) -> Any:
@@ -137,7 +140,7 @@ class SqliteTable(ForeignDatabase):
 
     def _find(self, key: bytes) -> bytes | None:
         rows = self._rows(f"SELECT value FROM {self._quoted} WHERE key = ?", (self._key(key),))  # noqa: S608  # quoted
-        return self._bytes(rows[0][0], "value") if rows else None
+        return self._bytes(rows[0][0], "value", key) if rows else None
 
     def _count(self) -> int:
         return int(self._rows(f"SELECT count(*) FROM {self._quoted}")[0][0])  # noqa: S608
@@ -161,7 +164,8 @@ class SqliteTable(ForeignDatabase):
 
     def _walk(self) -> Iterator[tuple[bytes, bytes]]:
         for _, key, value in self._walk_rows("key, value"):
-            yield self._bytes(key, "key"), self._bytes(value, "value")
+            name = self._bytes(key, "key")
+            yield name, self._bytes(value, "value", name)
 
     def _walk_keys(self) -> Iterator[bytes]:
         return (self._bytes(key, "key") for _, key in self._walk_rows("key"))
