@@ -1,4 +1,4 @@
-"""stat, check, reorganize, backup, inspect, classes and recode; and what the shell completes."""
+"""stat, check, reorganize, backup, inspect, classes and recode."""
 
 from __future__ import annotations
 
@@ -325,28 +325,3 @@ def test_recode_of_other_values(own: Path) -> None:
     assert command("recode", "stdlib", "--from", "raw", "--codec", "msgpack").code == 0
     assert command("get", "stdlib", "pears", "--codec", "msgpack").out == "b'green'\n"
     assert command("recode", "empty", "--codec", "json").out == "0 of 0 values rewritten\n"
-
-
-# Completion.
-
-
-def completed(folder: Path, words: str) -> list[str]:
-    environment = {
-        **os.environ,
-        "_HUTCH_COMPLETE": "bash_complete",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split(" ")) - 1),
-    }
-    answer = spawn(env=environment, cwd=folder)
-    assert answer.err == ""
-    return [line.partition(",")[2] for line in answer.out.splitlines() if line]
-
-
-def test_completion(world: Path) -> None:
-    assert completed(world, "hutch re") == ["reorganize", "recode"]
-    assert completed(world, "hutch get st") == ["stdlib", "stock"]
-    assert completed(world, "hutch get stock p") == ["pears", "plums"]
-    assert completed(world, "hutch del stock apples na") == ["naïve\\n"]
-    assert completed(world, "hutch get missing p") == []
-    assert completed(world, "hutch get stock --key-f") == ["--key-format", "--key-file"]
-    assert completed(world, "hutch get stock apples --codec js") == ["json"]
