@@ -230,6 +230,24 @@ def test_inspect_of_other_bytes(world: Path) -> None:
 # classes.
 
 
+def test_names_of_python_2_are_those_of_today(own: Path) -> None:
+    """A pickle of protocol 2 says `__builtin__.set`, and is none the worse for it."""
+    for value in ("{1, 2}", "b'xyz'"):
+        assert command("set", "old", value, value, "--as", "literal", "--protocol", "2", "--create").code == 0
+    answer = command("classes", "old", "--json")
+    assert {(each["module"], each["name"]): each["found"] for each in json.loads(answer.out)["classes"]} == {
+        ("builtins", "set"): True,
+        ("_codecs", "encode"): True,
+    }
+    assert "safe     builtins.set" in command("classes", "old").out
+    assert command("check", "old", "--values").code == 0
+    with hutch.open("old", "r") as shelf:
+        assert {(use.module, use.name) for use in shelf.classes().classes} == {
+            ("builtins", "set"),
+            ("_codecs", "encode"),
+        }
+
+
 def test_classes_are_listed_without_being_run(world: Path) -> None:
     answer = command("classes", world / "mixed", "--key-file", world / "secret")
     assert answer.code == 5

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hutch.reports import Progress
     from hutch.shelf import Shelf
 
-__all__ = ["ClassReport", "ClassUse", "check", "classes"]
+__all__ = ["ClassReport", "ClassUse", "check", "classes", "is_there", "references"]
 
 _EXAMPLES = 3
 
@@ -147,12 +147,19 @@ def _inner_bytes(shelf: Shelf, name: bytes, data: Any) -> Data:
 
 
 def _globals(shelf: Shelf, name: bytes, data: Any) -> set[tuple[str, str]]:
-    """What a pickle refers to, under today's names for those of Python 2."""
-    pickle = _inner_bytes(shelf, name, data)
     try:
-        found = set(globals_of(pickle))
+        return references(_inner_bytes(shelf, name, data))
     except CodecError as problem:
         raise CodecError(f"the value of key {show_key(name)} is no whole pickle: {problem}", key=name) from problem
+
+
+def references(pickle: Data) -> set[tuple[str, str]]:
+    """What a pickle refers to, as pairs of module and name: under today's names for those of Python 2.
+
+    Raises:
+        CodecError: it is no whole pickle.
+    """
+    found = set(globals_of(pickle))
     if found and not (pickle[:1] == b"\x80" and pickle[1] > 2):
         from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 

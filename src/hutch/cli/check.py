@@ -91,9 +91,9 @@ def _look_into(database: Any, coding: Coding) -> list[tuple[bytes, str]]:
 
 def _complaints(key: bytes, data: bytes, coding: Coding) -> list[str]:
     from hutch.cli.layers import unwrap
-    from hutch.cli.pickles import names_of, protocol_of
+    from hutch.cli.pickles import protocol_of
     from hutch.cli.values import look
-    from hutch.survey import is_there
+    from hutch.survey import is_there, references
 
     outer = unwrap(key, data, coding.secrets)
     if outer.closed:
@@ -106,7 +106,7 @@ def _complaints(key: bytes, data: bytes, coding: Coding) -> list[str]:
         return ["it is no pickle: --codec says what it is"]
     return [
         f"it names {printable(f'{module}.{name}')}, which is not there"
-        for module, name in names_of(inner)
+        for module, name in sorted(references(inner))
         if is_there(module, name) is False
     ]
 
