@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -476,6 +477,20 @@ def test_numbers_for_machines(own: Path) -> None:
     assert json.loads(command("reorganize", "stock", "--json").out).keys() == {"before_bytes", "after_bytes"}
     dump = command("dump", "stock").out.encode()
     assert json.loads(command("load", "copy", "--json", data=dump).out) == {"entry_count": 6}
+
+
+@pytest.mark.parametrize("suffix", [".dat", ".dir"])
+def test_a_new_database_has_no_suffix_twice(own: Path, suffix: str) -> None:
+    assert command("set", f"new{suffix}", "key", "value", "--create").code == 0
+    assert command("get", f"new{suffix}", "key").out == command("get", "new", "key").out == "'value'\n"
+    assert command("backup", f"new{suffix}", f"copy{suffix}").out == "copy: 1 entry copied\n"
+    assert command("convert", f"new{suffix}", f"other{suffix}").out.startswith("other: 1 entry")
+    assert command("load", f"third{suffix}", "--create", data=command("dump", "new").out.encode()).code == 0
+    assert not [name for name in os.listdir() if re.search(r"\.(dat|dir)\.", name)]
+    assert "none.dat and none.dir are not there" in command("keys", f"none{suffix}").err
+    for taken in ("new", "new.dat"):
+        assert "exists already" in command("backup", "stock", taken).err
+        assert "exists already" in command("convert", "stock", taken).err
 
 
 def test_what_is_no_database_is_said_to_be_none(own: Path) -> None:

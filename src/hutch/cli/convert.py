@@ -63,6 +63,8 @@ def command(
         form = form_named(to or _form_of(target))
     except ValueError as problem:
         raise click.BadParameter(str(problem), param_hint="--to") from None
+    if form == "hutch.dbm":
+        target = name_of(target)
     require_folder(target)
     codec = None
     if objects or coding.codec is not None:

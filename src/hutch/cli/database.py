@@ -30,24 +30,26 @@ __all__ = [
 
 Bytes = MutableMapping[bytes, bytes]
 
+_FILES = (".dat", ".dir")
 _SUFFIXES = (".dir", ".dat", ".bak", ".log", ".idx")
 
 
 def name_of(name: str) -> str:
     """NAME without the suffix of a file, if it has one and is not itself the name of a database.
 
-    `stock.dir` is the database `stock`, unless there is a `stock.dir.dat`.
+    `stock.dir` is the database `stock`, unless there is a `stock.dir.dat`; also where there is neither yet.
     """
     if not exists(name):
         base, suffix = os.path.splitext(name)
-        if suffix in _SUFFIXES and exists(base):
+        is_new = suffix in _FILES and not os.path.lexists(name)
+        if suffix in _SUFFIXES and (is_new or exists(base)):
             return base
     return name
 
 
 def exists(name: str) -> bool:
     """Whether hutch's files, or dbm.dumb's, of that name are there."""
-    return any(os.path.lexists(name + suffix) for suffix in (".dat", ".dir"))
+    return any(os.path.lexists(name + suffix) for suffix in _FILES)
 
 
 def open_database(name: str, flag: Literal["r", "w"], *, timeout: float | None = None, create: bool = False) -> Any:

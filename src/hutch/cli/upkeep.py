@@ -57,6 +57,7 @@ def backup(name: str, target: str, as_json: bool, timeout: float | None) -> None
     """
     with open_database(name, "r", timeout=timeout) as database:
         engine_of(database, "backup")
+        target = name_of(target)
         require_folder(target)
         try:
             with steps("copying", len(database)) as counter:
