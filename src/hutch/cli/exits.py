@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import warnings
@@ -24,6 +25,7 @@ DAMAGED = 3
 UNAVAILABLE = 4  # missing, locked, no permission, no space
 UNREADABLE = 5  # a value makes no object under the codec, or may not be had, or has no place in another form
 _BY_SIGNAL = 128
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\.[a-z]+)?$")  # what a file is called until it has its name
 
 
 # What the library's messages advise, and what that is here.
@@ -71,7 +73,9 @@ def failure_of(problem: BaseException) -> Failure | None:
 def _spelled_out(problem: OSError) -> str:
     if problem.strerror is None:
         return str(problem)
-    return f"{problem.filename}: {problem.strerror}" if problem.filename is not None else problem.strerror
+    if problem.filename is None:
+        return problem.strerror
+    return f"{_TEMPORARY.sub('', os.fsdecode(problem.filename))}: {problem.strerror}"
 
 
 def _show_warning(message: Warning | str, *details: Any, **more: Any) -> None:

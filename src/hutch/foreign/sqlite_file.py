@@ -231,7 +231,8 @@ def _connection_to(path: str, mode: str, timeout: float | None) -> sqlite3.Conne
             return connection
         except sqlite3.OperationalError as problem:
             last = problem
-            if getattr(problem, "sqlite_errorname", "") != "SQLITE_CANTOPEN":
+            name = getattr(problem, "sqlite_errorname", "") or ""
+            if not name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
                 break
         except (sqlite3.Error, UnicodeDecodeError) as problem:
             last = problem
