@@ -354,21 +354,38 @@ def test_get_lays_a_value_out_on_a_terminal(tmp_path: Path, terminals: list[Term
 # As `hutch`, but everything takes more than a second.
 SLOW = "import sys; from hutch.cli import main, progress; progress.DELAY_SECONDS = 0; main()"
 
-BARS = [["check", "big"], ["dump", "big", os.devnull], ["backup", "big", "copy"], ["classes", "big"], ["stat", "big"]]
+BARS = [
+    ["check", "big"],
+    ["dump", "big", os.devnull],
+    ["backup", "big", "copy"],
+    ["classes", "big"],
+    ["stat", "big"],
+    ["diff", "big", "big", "--brief"],
+    ["convert", "big", "copy"],
+    ["convert", "big", "copy.sqlite"],
+    ["check", "big.sqlite"],
+    ["stat", "big.sqlite"],
+    ["reorganize", "big"],
+    ["recode", "big", "--compress", "zlib"],
+    ["load", "copy", "big.jsonl", "--create"],
+]
 
 
-@pytest.mark.parametrize("arguments", BARS, ids=lambda each: each[0])
+@pytest.mark.parametrize("arguments", BARS, ids=" ".join)
 def test_what_takes_long_shows_a_bar_and_takes_it_away(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminals: list[Terminal], arguments: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for file in world.glob("big*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
+    if "big.sqlite" in arguments:
+        assert command("convert", "big", "big.sqlite").code == 0
+    (tmp_path / "big.jsonl").write_text(command("dump", "big").out)
     monkeypatch.setattr("hutch.cli.progress.DELAY_SECONDS", 0)
     terminals.append(terminal := Terminal(*arguments, program=SLOW))
     code, text = terminal.finish()
     assert code == 0
-    assert re.search(r"━.*\d+/5000", CONTROL.sub("", text))
+    assert re.search(r"━.*\d+/(5000|10000)", CONTROL.sub("", text))
     assert text.rstrip().splitlines()[-1].count("━") == 0
     piped = subprocess.run(
         [sys.executable, "-c", SLOW, "check", "big"], check=True, capture_output=True, text=True, timeout=PATIENCE
