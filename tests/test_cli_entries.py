@@ -493,6 +493,13 @@ def test_a_new_database_has_no_suffix_twice(own: Path, suffix: str) -> None:
         assert "exists already" in command("convert", "stock", taken).err
 
 
+@pytest.mark.parametrize("name", ["keys", "items"])
+def test_the_first_keys_come_without_a_walk_through_all(own: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Of a format that does not say how many there are."""
+    monkeypatch.setattr("hutch.foreign.sqlite_table.SqliteTable._count", lambda table: 1 / 0)
+    assert command(name, "foreign", "-n", "1").code == 0
+
+
 def test_what_is_no_database_is_said_to_be_none(own: Path) -> None:
     Path("notes.txt").write_text("nothing in particular")
     answer = command("get", "notes.txt", "x")

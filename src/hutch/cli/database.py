@@ -22,6 +22,7 @@ __all__ = [
     "entries",
     "exists",
     "keys_of",
+    "known_length",
     "name_of",
     "open_database",
     "require_folder",
@@ -107,6 +108,11 @@ def transaction_of(database: Any) -> AbstractContextManager[Any]:
     """Its transaction; nothing where it has none (GNU dbm, ndbm)."""
     begin = getattr(database, "transaction", None)
     return nullcontext() if begin is None else begin()
+
+
+def known_length(database: Any) -> int | None:
+    """How many entries there are, where nobody has to walk through all of them to know."""
+    return len(database) if hasattr(database, "store") else None
 
 
 def keys_of(database: Any) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from hutch.cli.coding import Coding, reading_options
-from hutch.cli.database import Damage, entries, keys_of, open_database
+from hutch.cli.database import Damage, entries, keys_of, known_length, open_database
 from hutch.cli.exits import UNREADABLE, told
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, prefix_option, timeout_option
 from hutch.cli.progress import Steps, notice, steps
@@ -58,7 +58,7 @@ def keys(
     end = b"\0" if null else b"\n"
     with (
         open_database(name, "r", timeout=timeout) as database,
-        steps("listing", len(database), prints=True) as counter,
+        steps("listing", known_length(database), prints=True) as counter,
     ):
         found = (key for key in _counted(keys_of(database), counter) if key.startswith(start))
         for key in islice(iter(sorted(found)) if in_order else found, limit):
@@ -104,7 +104,7 @@ def items(
     unread = 0
     with (
         open_database(name, "r", timeout=timeout) as database,
-        steps("listing", len(database), prints=True) as counter,
+        steps("listing", known_length(database), prints=True) as counter,
     ):
         found = _counted(entries(database, damage), counter)
         for key, data in islice(((key, data) for key, data in found if key.startswith(start)), limit):
