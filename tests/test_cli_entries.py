@@ -457,6 +457,7 @@ def test_a_foreign_database_is_read_and_written(own: Path) -> None:
         (["dump", "stock", "none/x"], 4, "none/x: there is no folder none"),
         (["get", "stock", "apples", "-k", "base64"], 2, "'apples' is no base64"),
         (["convert", "stock", "x", "--to", "nonsense"], 2, "'nonsense' is no form that can be written"),
+        (["convert", "stock", "x", "--from", "nonsense"], 2, "'nonsense' is no form that can be read"),
         (["convert", "stock", "x.plist", "--objects"], 5, "leave --objects and --codec away; nothing has been written"),
         (["get", "damaged", "key2"], 3, "`hutch check` lists the damaged ones, `hutch check --fix` removes them"),
         (["backup", "damaged", "x"], 3, "damaged.dat' at offset 1024 is damaged"),

@@ -206,6 +206,7 @@ def test_watcher_of_what_the_stdlib_wrote(tmp_path: Path) -> None:
         watcher = Watcher(reader.store)
         assert spawn("set", tmp_path / "x", "a", "blue", "--codec", "raw").code == 0
         assert list(watcher.poll()) == [("~", b"a")]
+        watcher.close()
 
 
 def test_memory_does_not_grow_with_the_number_of_keys(tmp_path: Path) -> None:

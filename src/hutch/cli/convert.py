@@ -57,12 +57,16 @@ def command(
     back, compared, and only then takes its name; nothing is overwritten. After Ctrl-C or an error there is no DST.
     """
     from hutch.foreign import convert
-    from hutch.foreign.converting import form_named
+    from hutch.foreign.converting import form_named, source_form
 
     try:
         form = form_named(to or _form_of(target))
     except ValueError as problem:
         raise click.BadParameter(str(problem), param_hint="--to") from None
+    try:
+        kind = source_form(kind) if kind else None
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="--from") from None
     if form == "hutch.dbm":
         target = name_of(target)
     require_folder(target)

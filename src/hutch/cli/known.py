@@ -71,4 +71,10 @@ class Known:
             last = rows[-1][0] + b"\0"  # the key that comes next of all that there can be
 
     def close(self) -> None:
+        """Let the file go. Closing twice does nothing."""
         self._connection.close()
+
+    def __del__(self) -> None:
+        connection = getattr(self, "_connection", None)  # None: there is no sqlite3
+        if connection is not None:
+            connection.close()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
     from hutch.records import NamedTuple
 
-__all__ = ["SOURCES", "TARGETS", "Conversion", "convert", "form_named", "source_kind"]
+__all__ = ["SOURCES", "TARGETS", "Conversion", "convert", "form_named", "source_form", "source_kind"]
 
 SOURCES = ("hutch.dbm", *sorted(READABLE), *DOCUMENTS)
 TARGETS = ("hutch.dbm", "dbm.gnu", "dbm.ndbm", "dbm.sqlite3", "sqlitedict", *DOCUMENTS)
@@ -86,6 +86,18 @@ def form_named(name: str) -> str:
     return form
 
 
+def source_form(name: str) -> str:
+    """Return which of `SOURCES` a name means.
+
+    Raises:
+        ValueError: none.
+    """
+    form = _ALIASES.get(name, name)
+    if form not in SOURCES:
+        raise ValueError(f"{name!r} is no form that can be read: there are {', '.join(SOURCES)}")
+    return form
+
+
 def convert(
     source: FileName,
     destination: FileName,
@@ -126,7 +138,7 @@ def convert(
         OSError: as the operating system has it.
     """
     target_kind = form_named(to)
-    found = _ALIASES.get(kind, kind) if kind else source_kind(source)
+    found = source_form(kind) if kind else source_kind(source)
     name = os.path.abspath(os.fsdecode(destination))
     _refuse_existing(name, target_kind)
     tally = _Tally()
