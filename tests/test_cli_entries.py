@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -441,6 +442,65 @@ def test_a_foreign_database_is_read_and_written(own: Path) -> None:
         assert "hutch convert" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["keys", ""], 2, "it is empty"),
+        (["set", "", "key", "value", "--create"], 2, "it is empty"),
+        (["backup", "stock", ""], 2, "it is empty"),
+        (["convert", "stock", ""], 2, "it is empty"),
+        (["keys", "."], 4, ". is a folder, and no database"),
+        (["keys", "none/x"], 4, "none/x: there is no folder none"),
+        (["set", "none/x", "key", "value", "--create"], 4, "none/x: there is no folder none"),
+        (["backup", "stock", "none/x"], 4, "none/x: there is no folder none"),
+        (["convert", "stock", "none/x"], 4, "none/x: there is no folder none"),
+        (["dump", "stock", "none/x"], 4, "none/x: there is no folder none"),
+        (["get", "stock", "apples", "-k", "base64"], 2, "'apples' is no base64"),
+        (["convert", "stock", "x", "--to", "nonsense"], 2, "'nonsense' is no form that can be written"),
+        (["convert", "stock", "x", "--from", "nonsense"], 2, "'nonsense' is no form that can be read"),
+        (["convert", "stock", "x.plist", "--objects"], 5, "leave --objects and --codec away; nothing has been written"),
+        (["get", "damaged", "key2"], 3, "`hutch check` lists the damaged ones, `hutch check --fix` removes them"),
+        (["backup", "damaged", "x"], 3, "damaged.dat' at offset 1024 is damaged"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_what_is_wrong_is_said_with_what_to_do(own: Path, arguments: list[str], code: int, said: str) -> None:
+    before = sorted(os.listdir())
+    answer = command(*arguments)
+    assert (answer.code, answer.out) == (code, "")
+    assert said in " ".join(answer.err.split())
+    assert sorted(os.listdir()) == before
+
+
+def test_numbers_for_machines(own: Path) -> None:
+    assert json.loads(command("len", "stock", "--json").out) == 6
+    assert json.loads(command("backup", "stock", "copy", "--json").out) == {"entry_count": 6}
+    assert json.loads(command("reorganize", "stock", "--json").out).keys() == {"before_bytes", "after_bytes"}
+    dump = command("dump", "stock").out.encode()
+    assert json.loads(command("load", "copy", "--json", data=dump).out) == {"entry_count": 6}
+
+
+@pytest.mark.parametrize("suffix", [".dat", ".dir"])
+def test_a_new_database_has_no_suffix_twice(own: Path, suffix: str) -> None:
+    assert command("set", f"new{suffix}", "key", "value", "--create").code == 0
+    assert command("get", f"new{suffix}", "key").out == command("get", "new", "key").out == "'value'\n"
+    assert command("backup", f"new{suffix}", f"copy{suffix}").out == "copy: 1 entry copied\n"
+    assert command("convert", f"new{suffix}", f"other{suffix}").out.startswith("other: 1 entry")
+    assert command("load", f"third{suffix}", "--create", data=command("dump", "new").out.encode()).code == 0
+    assert not [name for name in os.listdir() if re.search(r"\.(dat|dir)\.", name)]
+    assert "none.dat and none.dir are not there" in command("keys", f"none{suffix}").err
+    for taken in ("new", "new.dat"):
+        assert "exists already" in command("backup", "stock", taken).err
+        assert "exists already" in command("convert", "stock", taken).err
+
+
+@pytest.mark.parametrize("name", ["keys", "items"])
+def test_the_first_keys_come_without_a_walk_through_all(own: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Of a format that does not say how many there are."""
+    monkeypatch.setattr("hutch.foreign.sqlite_table.SqliteTable._count", lambda table: 1 / 0)
+    assert command(name, "foreign", "-n", "1").code == 0
+
+
 def test_what_is_no_database_is_said_to_be_none(own: Path) -> None:
     Path("notes.txt").write_text("nothing in particular")
     answer = command("get", "notes.txt", "x")
@@ -518,6 +578,10 @@ def test_help_names_every_command_and_exit_code() -> None:
     assert all(f"  {name} " in answer.out for name in _COMMANDS)
     assert "130 interrupted" in answer.out
     assert command().code in (0, 2)
+
+
+def test_help_spells_escapes_as_they_are_typed() -> None:
+    assert r"in which \xHH stands for one byte and \\ for a backslash" in " ".join(command("--help").out.split())
 
 
 @pytest.mark.parametrize("name", _COMMANDS)

@@ -8,7 +8,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
@@ -18,6 +19,7 @@ import hutch
 from command_line import HUTCH, command, make_all, spawn
 from hutch import dbm
 from hutch.cli.shell import Completer
+from hutch.cli.stat import measure
 from hutch.cli.watch import Watcher
 
 PATIENCE = 30
@@ -39,16 +41,22 @@ def stock(tmp_path: Path) -> Path:
 
 
 class Terminal:
-    """A command on a terminal of 100 columns."""
+    """A command on a terminal."""
 
-    def __init__(self, *arguments: str | Path, environment: dict[str, str] | None = None, program: str = "") -> None:
+    def __init__(
+        self,
+        *arguments: str | Path,
+        environment: dict[str, str] | None = None,
+        program: str = "",
+        columns: int = 100,
+    ) -> None:
         start = ["-c", program] if program else ["-m", "hutch"]
         self.child = pexpect.spawn(
             sys.executable,
             [*start, *map(os.fspath, arguments)],
             encoding="utf-8",
             timeout=PATIENCE,
-            dimensions=(30, 100),
+            dimensions=(30, columns),
             env={**os.environ, "TERM": "xterm", **(environment or {})},
         )
 
@@ -162,6 +170,33 @@ def test_watcher_finds_every_change_whatever_happens_to_the_journal(tmp_path: Pa
             assert sorted(told()) == [("-", b"b"), ("-", b"c"), ("-", b"d")]
             writer["b"] = b"8"
             assert told() == [("+", b"b")]
+            writer["b"] = b"8"
+            assert told() == [], "the same value once more"
+            watcher.close()
+
+
+def test_watcher_sees_what_comes_while_it_compares_everything(tmp_path: Path) -> None:
+    with dbm.open(tmp_path / "x") as writer, dbm.open(tmp_path / "x", "r") as reader:
+        writer.update({f"key{number}": b"1" for number in range(1200)})
+        watcher = Watcher(reader.store)
+        assert watcher.key_count == 1200
+        del writer["key0"], writer["key1100"]
+        writer["key5"] = b"2"
+        writer.sync()
+        changes = watcher.poll()
+        assert next(changes) == ("~", b"key5")
+        del writer["key7"]
+        writer["key1"] = b"3"
+        writer["key0"] = b"4"  # gone when the walk began, there when what is missing is looked for
+        writer["new"] = b"5"
+        told = dict.fromkeys(key for _, key in [*changes, *watcher.poll()])
+        assert set(told) == {b"key0", b"key1", b"key7", b"key1100", b"new"}
+        assert watcher.key_count == len(writer)
+        assert list(watcher.poll()) == []
+        before = writer.keys()
+        writer.clear()
+        assert sorted(watcher.poll()) == sorted(("-", key) for key in before)
+        watcher.close()
 
 
 def test_watcher_of_what_the_stdlib_wrote(tmp_path: Path) -> None:
@@ -171,6 +206,22 @@ def test_watcher_of_what_the_stdlib_wrote(tmp_path: Path) -> None:
         watcher = Watcher(reader.store)
         assert spawn("set", tmp_path / "x", "a", "blue", "--codec", "raw").code == 0
         assert list(watcher.poll()) == [("~", b"a")]
+        watcher.close()
+
+
+def test_memory_does_not_grow_with_the_number_of_keys(tmp_path: Path) -> None:
+    """Of what Python allocates; the table of SQLite has a cache of a fixed size, and a file."""
+    with dbm.open(tmp_path / "x") as writer:
+        writer.update({f"key{number:05}": b"" for number in range(20_000)})
+    with dbm.open(tmp_path / "x", "r") as reader:
+        uses: list[Callable[[], object]] = [lambda: measure(reader.store), lambda: Watcher(reader.store).close()]
+        for use in uses:
+            use()  # imports, and what the handle keeps
+            tracemalloc.start()
+            use()
+            _, peak_bytes = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak_bytes < 20_000 * 30  # a list of the keys alone takes more
 
 
 # shell.
@@ -205,7 +256,9 @@ def test_shell_has_history_and_completion(stock: Path, tmp_path: Path, terminals
 def test_shell_reads_a_script(stock: Path, world: Path) -> None:
     script = "print(sorted(shelf))\nfor key in shelf:\n    print(db[key][:1])\n\nshelf['nothing']\n"
     answer = spawn("shell", stock, input=script)
-    assert answer.code == 0
+    assert answer.code == 1, "something has raised an error"
+    assert spawn("shell", stock, input="print(len(shelf))\n") == (0, "2\n", "")
+    assert spawn("shell", stock, input="a b\n").code == 1
     assert answer.out.splitlines() == ["['apples', 'pears']", "b'\\x80'", "b'\\x80'"]
     assert answer.err.endswith("KeyError: 'nothing'\n\n") or answer.err.endswith("KeyError: 'nothing'\n")
     told = command("shell", world / "mixed", "-c", "shelf['loud']")
@@ -214,6 +267,24 @@ def test_shell_reads_a_script(stock: Path, world: Path) -> None:
     assert command("shell", stock, "--write", "-c", "shelf['apples'] = [5]").code == 0
     assert command("get", stock, "apples").out == "[5]\n"
     assert not (world / "unpickled").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "said"),
+    [
+        ("exit(7)", 7, ""),
+        ("shelf['nothing']", 1, "KeyError: 'nothing'"),
+        ("a b", 1, "SyntaxError"),
+        ("shelf['apples'] = 1", 4, "say --write to change it"),
+        ("db.close(); shelf['apples']", 4, "closed"),
+    ],
+)
+def test_shell_ends_as_what_it_runs_ends(stock: Path, program: str, code: int, said: str) -> None:
+    answer = spawn("shell", stock, "-c", program)
+    assert answer.code == code
+    assert said in answer.err
+    assert "click" not in answer.err, "no frames but those of what was run"
+    assert answer.out == ""
 
 
 def test_shell_completes_keys_of_every_kind() -> None:
@@ -252,6 +323,26 @@ def test_a_table_has_colours_on_a_terminal_only(world: Path, terminals: list[Ter
     assert plain == piped
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_stat_fits_a_terminal(world: Path, terminals: list[Terminal], columns: int) -> None:
+    """No number is cut off, and nothing is wider than the terminal."""
+    wide = command("stat", world / "giant").out
+    terminals.append(terminal := Terminal("stat", world / "giant", columns=columns))
+    code, text = terminal.finish()
+    assert code == 0
+    lines = CONTROL.sub("", text).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "".join(wide.replace("█", "").split()) == "".join("".join(lines).replace("█", "").split())
+    assert all(line == line.rstrip() for line in [*lines, *wide.splitlines()])
+
+
+def test_no_color_is_no_color(world: Path, terminals: list[Terminal]) -> None:
+    for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        terminals.append(terminal := Terminal("stat", world / "stock", environment=environment))
+        _, text = terminal.finish()
+        assert "\x1b[36m" not in text
+
+
 def test_get_lays_a_value_out_on_a_terminal(tmp_path: Path, terminals: list[Terminal]) -> None:
     with hutch.open(tmp_path / "x") as shelf:
         shelf["long"] = {f"name {number}": "x" * 20 for number in range(5)}
@@ -264,27 +355,68 @@ def test_get_lays_a_value_out_on_a_terminal(tmp_path: Path, terminals: list[Term
 # As `hutch`, but everything takes more than a second.
 SLOW = "import sys; from hutch.cli import main, progress; progress.DELAY_SECONDS = 0; main()"
 
-BARS = [["check", "big"], ["dump", "big", os.devnull], ["backup", "big", "copy"], ["classes", "big"], ["stat", "big"]]
+BARS = [
+    ["check", "big"],
+    ["dump", "big", os.devnull],
+    ["backup", "big", "copy"],
+    ["classes", "big"],
+    ["stat", "big"],
+    ["diff", "big", "big", "--brief"],
+    ["convert", "big", "copy"],
+    ["convert", "big", "copy.sqlite"],
+    ["check", "big.sqlite"],
+    ["stat", "big.sqlite"],
+    ["reorganize", "big"],
+    ["recode", "big", "--compress", "zlib"],
+    ["load", "copy", "big.jsonl", "--create"],
+]
 
 
-@pytest.mark.parametrize("arguments", BARS, ids=lambda each: each[0])
+@pytest.mark.parametrize("arguments", BARS, ids=" ".join)
 def test_what_takes_long_shows_a_bar_and_takes_it_away(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminals: list[Terminal], arguments: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for file in world.glob("big*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
+    if "big.sqlite" in arguments:
+        assert command("convert", "big", "big.sqlite").code == 0
+    (tmp_path / "big.jsonl").write_text(command("dump", "big").out)
     monkeypatch.setattr("hutch.cli.progress.DELAY_SECONDS", 0)
     terminals.append(terminal := Terminal(*arguments, program=SLOW))
     code, text = terminal.finish()
     assert code == 0
-    assert re.search(r"━.*\d+/5000", CONTROL.sub("", text))
+    assert re.search(r"━.*\d+/(5000|10000)", CONTROL.sub("", text))
     assert text.rstrip().splitlines()[-1].count("━") == 0
     piped = subprocess.run(
         [sys.executable, "-c", SLOW, "check", "big"], check=True, capture_output=True, text=True, timeout=PATIENCE
     )
     assert piped.stderr == ""
     assert "\x1b" not in piped.stdout
+
+
+@pytest.mark.parametrize("arguments", [["dump"], ["keys"], ["items"], ["diff", "empty"]], ids=lambda each: each[0])
+def test_a_bar_does_not_get_between_lines(world: Path, terminals: list[Terminal], arguments: list[str]) -> None:
+    """On a terminal the lines are progress enough; where they go elsewhere, there is a bar."""
+    name, *more = arguments
+    words = [name, str(world / "big"), *(str(world / other) for other in more)]
+    terminals.append(terminal := Terminal(*words, program=SLOW))
+    _, text = terminal.finish()
+    assert "━" not in text
+    assert "key04999" in text
+    shell = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLOW!r}, *{words!r}], stdout=-3)"
+    terminals.append(terminal := Terminal(program=shell))
+    assert re.search(r"━.*\d+/5000", CONTROL.sub("", terminal.finish()[1]))
+
+
+def test_what_is_said_stands_above_the_bar(tmp_path: Path, terminals: list[Terminal]) -> None:
+    make_all(tmp_path)
+    arguments = ["dump", str(tmp_path / "damaged"), str(tmp_path / "file")]
+    terminals.append(terminal := Terminal(*arguments, program=SLOW))
+    code, text = terminal.finish()
+    assert code == 3
+    (line,) = (line for line in text.splitlines() if "Damaged: " in line)
+    assert CONTROL.sub("", line).startswith("Damaged: the value of b'key2'")
 
 
 def test_a_bar_is_gone_after_ctrl_c(world: Path, terminals: list[Terminal]) -> None:

@@ -1,19 +1,23 @@
-"""stat, check, reorganize, backup, inspect, classes and recode; and what the shell completes."""
+"""stat, check, reorganize, backup, inspect, classes and recode."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import hutch
 from command_line import SECRET, command, make_all, spawn
 from hutch import dbm
 from hutch.cli import recode
+from hutch.cli.gaps import gaps
 from hutch.cli.quantities import size_text
 from hutch.codecs import Compressed, Encrypted, Json, Pickle, Signed
 
@@ -65,6 +69,18 @@ def test_stat_counts(own: Path) -> None:
     assert "\x1b" not in text
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 1500)), max_size=12),
+    st.integers(1, 60),
+)
+def test_gaps_are_counted_in_any_window(places: list[tuple[int, int]], window_blocks: int) -> None:
+    extents = [(512 * block, size) for block, size in places]
+    owned = {block + more for block, size in places for more in range(-(-size // 512))}
+    runs = "".join("x" if block in owned else " " for block in range(max(owned, default=-1) + 1)).split("x")
+    holes = [len(run) for run in runs if run]
+    assert gaps(lambda: extents, window_blocks) == (len(holes), 512 * max(holes, default=0))
+
+
 def test_stat_of_odd_databases(world: Path) -> None:
     assert "0 keys" in command("stat", world / "empty").out
     giant = command("stat", world / "giant").out
@@ -90,6 +106,23 @@ def test_check_finds_and_mends(own: Path) -> None:
     assert mended.code == 0
     assert mended.out.endswith("damaged: 5 entries, 1 problem, all mended\n")
     assert command("check", "damaged").out == "damaged: 4 entries, all as they were stored\n"
+
+
+def test_check_of_another_librarys_database(own: Path) -> None:
+    assert command("check", "foreign").out == "foreign: 2 entries, all as they were stored\n"
+    with sqlite3.connect("foreign") as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("UPDATE Dict SET value = 7.5 WHERE key = x'6f6e65'")
+    connection.close()
+    answer = command("check", "foreign")
+    assert answer.code == 3
+    assert "DAMAGED: " in answer.out
+    assert "neither bytes nor text" in answer.out
+    assert answer.out.endswith("`hutch dump foreign | hutch load COPY --create` brings over what can be read\n")
+    dump = command("dump", "foreign")
+    assert dump.code == 3
+    assert command("load", "copy", "--create", data=dump.out.encode()).code == 0
+    assert command("get", "copy", "two").out == "b'2'\n"
 
 
 def test_check_looks_into_values(world: Path) -> None:
@@ -197,6 +230,24 @@ def test_inspect_of_other_bytes(world: Path) -> None:
 # classes.
 
 
+def test_names_of_python_2_are_those_of_today(own: Path) -> None:
+    """A pickle of protocol 2 says `__builtin__.set`, and is none the worse for it."""
+    for value in ("{1, 2}", "b'xyz'"):
+        assert command("set", "old", value, value, "--as", "literal", "--protocol", "2", "--create").code == 0
+    answer = command("classes", "old", "--json")
+    assert {(each["module"], each["name"]): each["found"] for each in json.loads(answer.out)["classes"]} == {
+        ("builtins", "set"): True,
+        ("_codecs", "encode"): True,
+    }
+    assert "safe     builtins.set" in command("classes", "old").out
+    assert command("check", "old", "--values").code == 0
+    with hutch.open("old", "r") as shelf:
+        assert {(use.module, use.name) for use in shelf.classes().classes} == {
+            ("builtins", "set"),
+            ("_codecs", "encode"),
+        }
+
+
 def test_classes_are_listed_without_being_run(world: Path) -> None:
     answer = command("classes", world / "mixed", "--key-file", world / "secret")
     assert answer.code == 5
@@ -292,28 +343,3 @@ def test_recode_of_other_values(own: Path) -> None:
     assert command("recode", "stdlib", "--from", "raw", "--codec", "msgpack").code == 0
     assert command("get", "stdlib", "pears", "--codec", "msgpack").out == "b'green'\n"
     assert command("recode", "empty", "--codec", "json").out == "0 of 0 values rewritten\n"
-
-
-# Completion.
-
-
-def completed(folder: Path, words: str) -> list[str]:
-    environment = {
-        **os.environ,
-        "_HUTCH_COMPLETE": "bash_complete",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split(" ")) - 1),
-    }
-    answer = spawn(env=environment, cwd=folder)
-    assert answer.err == ""
-    return [line.partition(",")[2] for line in answer.out.splitlines() if line]
-
-
-def test_completion(world: Path) -> None:
-    assert completed(world, "hutch re") == ["reorganize", "recode"]
-    assert completed(world, "hutch get st") == ["stdlib", "stock"]
-    assert completed(world, "hutch get stock p") == ["pears", "plums"]
-    assert completed(world, "hutch del stock apples na") == ["naïve\\n"]
-    assert completed(world, "hutch get missing p") == []
-    assert completed(world, "hutch get stock --key-f") == ["--key-format", "--key-file"]
-    assert completed(world, "hutch get stock apples --codec js") == ["json"]

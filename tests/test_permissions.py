@@ -29,6 +29,7 @@ import hutch.dbm
 from children import Child, Line
 from flags import ALL_FLAGS, Flag
 from hutch.errors import ReadOnlyError, RecoveryWarning
+from hutch.foreign import open_foreign
 from hutch.store import Store, open_store
 from interpreters import newest_interpreter
 
@@ -739,6 +740,48 @@ def test_a_failed_open_leaks_no_descriptor(base: Path, tmp_path: Path) -> None:
 
 
 # --- folders that move away ------------------------------------------------------------------------------
+
+
+def test_a_file_of_sqlite_is_read_where_nothing_may_be_written(folder: Path) -> None:
+    """Also one with a write-ahead log, beside which SQLite would make a file even to read it."""
+    for kind in ("dbm.sqlite3", "sqlitedict"):
+        with open_foreign(folder / kind, "c", kind=kind) as database:
+            database["key"] = "value"  # type: ignore[index]
+    folder.chmod(0o555)
+
+    def read(name: str) -> dict[bytes, bytes]:
+        with hutch.dbm.open(folder / name, "r") as database:
+            return dict(database.items())
+
+    for kind in ("dbm.sqlite3", "sqlitedict"):
+        assert unprivileged(read, kind) == {b"key": b"value"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["backup", "db", "copy"], "copy.dat: Permission denied"),
+        (["convert", "db", "copy"], "copy: Permission denied"),
+        (["convert", "db", "copy.jsonl"], "copy.jsonl: Permission denied"),
+        (["dump", "db", "copy.jsonl"], "copy.jsonl: Permission denied"),
+        (["set", "db", "key", "value"], "db.dat: Permission denied"),
+        (["set", "new", "key", "value", "--create"], "new.dat: Permission denied"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_the_command_names_the_file_that_may_not_be_made(base: Path, arguments: list[str], said: str) -> None:
+    """And not the name that it has until it is finished."""
+    command_line = pytest.importorskip("command_line", reason="click and rich are not installed here")
+    for path in base.parent.iterdir():
+        path.chmod(0o444)
+    base.parent.chmod(0o555)
+    before = on_disk(base.parent)
+    words = [
+        os.fspath(base.parent / word) if word.partition(".")[0] in ("db", "copy", "new") else word for word in arguments
+    ]
+    code, out, err = unprivileged(lambda: tuple(command_line.command(*words)))
+    assert (code, out, err) == (4, "", f"Error: {base.parent / said}\n")
+    assert on_disk(base.parent) == before
 
 
 def test_a_relative_name_means_the_folder_that_it_was_opened_in(

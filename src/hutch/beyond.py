@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from hutch.codecs.base import Codec
     from hutch.recode import RecodeReport
-    from hutch.reports import CheckReport
+    from hutch.reports import CheckReport, Progress
     from hutch.survey import ClassReport
 
 __all__ = ["Beyond"]
@@ -120,7 +120,7 @@ class Beyond(Writeback):
 
         return recode(self, codec, progress, errors)  # type: ignore[arg-type]
 
-    def check(self, fix: bool = False, *, decode: bool = False) -> CheckReport:
+    def check(self, fix: bool = False, *, decode: bool = False, progress: Progress | None = None) -> CheckReport:
         """Look for what is damaged, and for values that could not be read. O(bytes).
 
         Nothing is unpickled for it, for that runs what a pickle says: of pickles it looks at their opcodes, and
@@ -131,13 +131,15 @@ class Beyond(Writeback):
             fix: repair what the mapping below can repair (see `hutch.dbm.Database.check`); a value that is whole
                 and cannot be read stays.
             decode: read every value. Only for what you trust.
+            progress: is called with how many entries are done, and how many there are; for the mapping below first,
+                and then from 0 again for the values.
 
         Returns:
             A report: ``ok``, ``entry_count`` and ``problems``, each with key and message.
         """
         from hutch.survey import check
 
-        return check(self, fix=fix, decode=decode)  # type: ignore[arg-type]
+        return check(self, fix=fix, decode=decode, progress=progress)  # type: ignore[arg-type]
 
     def classes(self) -> ClassReport:
         """List the classes and functions that the values' pickles refer to, without running any of it. O(bytes).

@@ -21,6 +21,7 @@ from hutch.scan import collect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hutch.reports import Progress
     from hutch.store import Store
 
 __all__ = ["backup", "pinned"]
@@ -44,8 +45,10 @@ def pinned(store: Store) -> Iterator[None]:
                 store.locks.pin.unlock()
 
 
-def backup(store: Store, names: Names) -> None:
-    """Copy the committed database to `names`. The heap comes first, so an unfinished copy has no directory.
+def backup(store: Store, names: Names, *, progress: Progress | None = None) -> None:
+    """Copy the committed database to `names`; see `Store.backup`.
+
+    The heap comes first, so an unfinished copy has no directory.
 
     Raises:
         FileExistsError: one of the target's files exists.
@@ -64,7 +67,7 @@ def backup(store: Store, names: Names) -> None:
         fs.take_attributes(heap, store.heap.file.file.status())
         with pinned(store):
             database_id = fs.random_id()
-            entries = _copy_values(store, heap, database_id)
+            entries = _copy_values(store, heap, database_id, progress)
         heap.sync()
         header = fmt.pack_header_comment(database_id, 1, 0)
         write_directory(fs, temporary_directory, temporary, header, entries)
@@ -81,10 +84,15 @@ def backup(store: Store, names: Names) -> None:
         heap.close()
 
 
-def _copy_values(store: Store, heap: File, database_id: int) -> list[tuple[bytes, fmt.Entry]]:
+def _copy_values(
+    store: Store, heap: File, database_id: int, progress: Progress | None
+) -> list[tuple[bytes, fmt.Entry]]:
     entries: list[tuple[bytes, fmt.Entry]] = []
     position = 0
-    for key, entry in collect(store):
+    found = collect(store)
+    for key, entry in found:
+        if progress is not None:
+            progress(len(entries), len(found))
         size = entry[2]
         if size > LARGE_BYTES:
             checksum = _copy_large(store, key, entry, heap, position, database_id)
@@ -98,6 +106,8 @@ def _copy_values(store: Store, heap: File, database_id: int) -> list[tuple[bytes
                 heap.write_at(position, value)
         entries.append((key, (0, position if size else 0, size, checksum)))
         position += fmt.block_count(size) * fmt.BLOCK_BYTES
+    if progress is not None:
+        progress(len(entries), len(entries))
     return entries
 
 
@@ -123,11 +133,11 @@ def _compare(store: Store, key: bytes, entry: fmt.Entry, checksum: int) -> None:
 
 
 def _damaged(store: Store, key: bytes, entry: fmt.Entry) -> CorruptEntryError:
-    offset = entry[1]
+    offset, path = entry[1], store.heap.file.file.path
     return CorruptEntryError(
-        f"the value of {key!r} at offset {offset} is damaged, so there is no whole copy to be had; "
+        f"the value of {key!r} in {path!r} at offset {offset} is damaged, so there is no whole copy to be had; "
         "check(fix=True) removes damaged entries",
-        file=store.heap.file.file.path,
+        file=path,
         offset=offset,
         key=key,
     )

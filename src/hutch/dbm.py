@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from hutch.codecs.base import Pieces
     from hutch.encoding import FileName, Key, Value
     from hutch.maintenance import CheckReport, Statistics
+    from hutch.reports import Progress
     from hutch.store import Store
 
     Default = TypeVar("Default")
@@ -370,9 +371,15 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
         """Bring everything to the disk, where the stdlib finds it and a power cut leaves it."""
         self.store.sync()
 
-    def reorganize(self) -> None:
-        """Rewrite the files without the space that deleted and replaced entries have left. O(n)."""
-        self.store.reorganize()
+    def reorganize(self, *, progress: Progress | None = None) -> None:
+        """Rewrite the files without the space that deleted and replaced entries have left. O(n).
+
+        Args:
+            progress: called before each round of moves, with how many values lie where they will stay, and how many
+                there are (empty ones take no space, and do not count). As with `check` and `backup`, what it raises
+                ends the work and goes on to the caller; the database is whole.
+        """
+        self.store.reorganize(progress=progress)
 
     def merge_journal(self, path: FileName) -> int:
         """Apply a journal that an open has set aside, as one transaction; return the number of its operations.
@@ -385,27 +392,29 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
         """
         return self.store.merge_journal(path)
 
-    def backup(self, path: FileName) -> None:
+    def backup(self, path: FileName, *, progress: Progress | None = None) -> None:
         """Write a copy of one moment of the database while others go on. The stdlib can open it. O(n).
 
         Args:
             path: the name of the copy, without a suffix.
+            progress: called with how many entries have been copied, and how many there are.
 
         Raises:
             FileExistsError: there is a database of that name.
         """
-        self.store.backup(path)
+        self.store.backup(path, progress=progress)
 
-    def check(self, fix: bool = False) -> CheckReport:
+    def check(self, fix: bool = False, *, progress: Progress | None = None) -> CheckReport:
         """Read everything and compare it with its checksums. O(n).
 
         Args:
             fix: repair what can be repaired.
+            progress: called with how many entries have been looked at, and how many there are.
 
         Returns:
             A report: ``ok``, ``entry_count`` and ``problems``, each with key, file and offset.
         """
-        return self.store.check(fix)
+        return self.store.check(fix, progress=progress)
 
     def statistics(self) -> Statistics:
         """Return numbers about the database, none of which changes any more."""

@@ -18,6 +18,7 @@ from hutch.scan import collect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hutch.reports import Progress
     from hutch.store import Store
 
 __all__ = [
@@ -63,14 +64,16 @@ def clear(store: Store, changes: list[Change]) -> None:
     store.index = None  # the next statement attaches to the new one
 
 
-def check(store: Store, *, fix: bool) -> CheckReport:
+def check(store: Store, *, fix: bool, progress: Progress | None = None) -> CheckReport:
     """Look at every entry; see `Store.check`."""
     store.check_open()
     problems: list[Problem] = []
     entries = collect(store)
     extents: list[tuple[int, int, bytes]] = []
     heap_path = store.heap.file.file.path
-    for key, (line, offset, size, _) in entries:
+    for number, (key, (line, offset, size, _)) in enumerate(entries):
+        if progress is not None:
+            progress(number, len(entries))
         try:
             store.get_committed(key)
         except CorruptEntryError as problem:
@@ -80,6 +83,8 @@ def check(store: Store, *, fix: bool) -> CheckReport:
         else:
             if size and not line & fmt.LOST:
                 extents.append((offset, size, key))
+    if progress is not None:
+        progress(len(entries), len(entries))
     problems += _overlaps(extents, heap_path)
     problems += _index_problems(store)
     return CheckReport(tuple(problems), len(entries))

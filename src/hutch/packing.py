@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from hutch.reports import Progress
     from hutch.store import Store
 
 __all__ = ["reorganize"]
@@ -26,14 +27,17 @@ _GAP_FRACTION = 8  # a gap of an eighth of the heap packs it in some ten rounds
 _MAX_GAP_BLOCKS = 128 * 1024
 
 
-def reorganize(store: Store) -> None:
+def reorganize(store: Store, *, progress: Progress | None = None) -> None:
     """Pack heap and directory. Inside `enter`; others read meanwhile, and write afterwards. O(bytes moved).
 
     While somebody has a pin, nothing can be written over what no entry owns: only the directory is packed.
+
+    Args:
+        progress: see `Store.reorganize`.
     """
     checkpoint(store)
     # A pin that comes during a round is one of values that their entries own, and a round writes over none of these.
-    while store.index is not None and not store.is_pinned() and _pack_round(store):
+    while store.index is not None and not store.is_pinned() and _pack_round(store, progress):
         checkpoint(store)
     if store.index is None:
         return  # no space for an index: nothing is lost, and nothing more can be moved
@@ -53,7 +57,7 @@ def reorganize(store: Store) -> None:
             store.locks.presence.try_lock(shared=True)
 
 
-def _pack_round(store: Store) -> bool:
+def _pack_round(store: Store, progress: Progress | None) -> bool:
     """Move what fits into the first gap; False when nothing is left to move."""
     index = store.index
     assert index is not None
@@ -67,9 +71,14 @@ def _pack_round(store: Store) -> bool:
     target = min(max(total_blocks // _GAP_FRACTION, 1), _MAX_GAP_BLOCKS)
     position = 0
     for number, (start, blocks, _) in enumerate(owned):
-        if start > position and _fill(store, owned[number:], position, target):
-            return True
+        if start > position:
+            if progress is not None:
+                progress(number, len(owned))  # what lies in front of the first gap lies where it stays
+            if _fill(store, owned[number:], position, target):
+                return True
         position = max(position, start + blocks)
+    if progress is not None:
+        progress(len(owned), len(owned))
     return False
 
 

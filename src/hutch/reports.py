@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    # Called with the entries done so far, and all that there are. What it raises ends the work, which is safe.
+    Progress: TypeAlias = Callable[[int, int], object]
+
 __all__ = ["CheckReport", "Problem", "Statistics"]
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from hutch.codecs.base import Codec
     from hutch.pickling import Deserializer, Serializer
+    from hutch.reports import Progress
     from hutch.views import OnError
 
     AnyMapping: TypeAlias = MutableMapping[str, Any]
@@ -399,11 +400,15 @@ class Shelf(Beyond, AnyMapping):
             if hasattr(mapping, "sync"):
                 mapping.sync()
 
-    def reorganize(self) -> None:
-        """`sync`, then give back the space that deleted and replaced entries have left. O(n)."""
+    def reorganize(self, *, progress: Progress | None = None) -> None:
+        """`sync`, then give back the space that deleted and replaced entries have left. O(n).
+
+        Args:
+            progress: as in `hutch.dbm.Database.reorganize`.
+        """
         self.sync()
         if hasattr(self.dict, "reorganize"):
-            self.dict.reorganize()
+            self.dict.reorganize(**({} if progress is None else {"progress": progress}))
 
     def close(self) -> None:
         """`sync`, and close the mapping below. Closing twice does nothing.

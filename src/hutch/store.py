@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from hutch.codecs.base import Pieces
-    from hutch.reports import CheckReport, Statistics
+    from hutch.reports import CheckReport, Progress, Statistics
     from hutch.viewing import Lent, Mappings
 
     Value = Buffer | Pieces
@@ -356,31 +356,42 @@ class Store(Reader):
         for _ in range(transaction.depth):
             self.leave()
 
-    def reorganize(self) -> None:
-        """Pack the heap and the directory: give all free space back. Safe against a crash at any moment."""
+    def reorganize(self, *, progress: Progress | None = None) -> None:
+        """Pack the heap and the directory: give all free space back. Safe against a crash at any moment.
+
+        Args:
+            progress: called before each round of moves, with the number of values that lie where they will stay, and
+                that of all values that are not empty. Once this handle has no gap left, both are the same.
+        """
         self.enter()
         try:
             if self.transaction is not None:
                 raise TransactionError("reorganize() inside a transaction is not possible; end it first")
-            _maintenance().reorganize(self)
+            _maintenance().reorganize(self, progress=progress)
         finally:
             self.leave()
 
-    def backup(self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> None:
+    def backup(
+        self, path: str | bytes | os.PathLike[str] | os.PathLike[bytes], *, progress: Progress | None = None
+    ) -> None:
         """Write a consistent copy while others go on writing. O(bytes).
+
+        Args:
+            progress: called with the number of entries copied, and that of all.
 
         Raises:
             FileExistsError: there is a database of that name.
         """
-        _maintenance().backup(self, Names.of(path))
+        _maintenance().backup(self, Names.of(path), progress=progress)
 
-    def check(self, fix: bool = False) -> CheckReport:
+    def check(self, fix: bool = False, *, progress: Progress | None = None) -> CheckReport:
         """Verify every line, entry and value. O(bytes).
 
         Args:
             fix: remove damaged entries, rebuild what can be rebuilt.
+            progress: called with the number of entries looked at, and that of all.
         """
-        report: CheckReport = _maintenance().check(self, fix=fix)
+        report: CheckReport = _maintenance().check(self, fix=fix, progress=progress)
         return report
 
     def statistics(self) -> Statistics:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hutch.codecs.base import Data
+    from hutch.reports import Progress
     from hutch.shelf import Shelf
 
-__all__ = ["ClassReport", "ClassUse", "check", "classes"]
+__all__ = ["ClassReport", "ClassUse", "check", "classes", "is_there", "references"]
 
 _EXAMPLES = 3
 
@@ -89,17 +90,21 @@ def classes(shelf: Shelf) -> ClassReport:
     return ClassReport(entry_count, tuple(uses), tuple(skipped))
 
 
-def check(shelf: Shelf, *, fix: bool, decode: bool) -> CheckReport:
+def check(shelf: Shelf, *, fix: bool, decode: bool, progress: Progress | None = None) -> CheckReport:
     """See `Shelf.check`."""
     mapping = shelf.dict
     problems: list[Problem] = []
     if hasattr(mapping, "check"):
-        problems.extend(mapping.check(fix).problems)
+        options = {} if progress is None else {"progress": progress}  # a mapping of one's own may know nothing of it
+        problems.extend(mapping.check(fix, **options).problems)
     known = {problem.key for problem in problems}
     path = getattr(mapping, "path", None)
     file = f"{path}.dat" if isinstance(path, str) else ""
     entry_count = 0
+    total = len(mapping) if progress is not None else 0
     for name in shelf._names():
+        if progress is not None:
+            progress(entry_count, max(total, entry_count))
         entry_count += 1
         if name in known:
             continue
@@ -111,6 +116,8 @@ def check(shelf: Shelf, *, fix: bool, decode: bool) -> CheckReport:
             entry_count -= 1
         except UNREADABLE as problem:
             problems.append(Problem(name, file, None, str(problem), fixed=False))
+    if progress is not None:
+        progress(entry_count, entry_count)
     return CheckReport(tuple(problems), entry_count)
 
 
@@ -140,12 +147,19 @@ def _inner_bytes(shelf: Shelf, name: bytes, data: Any) -> Data:
 
 
 def _globals(shelf: Shelf, name: bytes, data: Any) -> set[tuple[str, str]]:
-    """What a pickle refers to, under today's names for those of Python 2."""
-    pickle = _inner_bytes(shelf, name, data)
     try:
-        found = set(globals_of(pickle))
+        return references(_inner_bytes(shelf, name, data))
     except CodecError as problem:
         raise CodecError(f"the value of key {show_key(name)} is no whole pickle: {problem}", key=name) from problem
+
+
+def references(pickle: Data) -> set[tuple[str, str]]:
+    """What a pickle refers to, as pairs of module and name: under today's names for those of Python 2.
+
+    Raises:
+        CodecError: it is no whole pickle.
+    """
+    found = set(globals_of(pickle))
     if found and not (pickle[:1] == b"\x80" and pickle[1] > 2):
         from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 

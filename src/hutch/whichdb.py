@@ -24,6 +24,10 @@ _BERKELEY = {0x061561: "hash", 0x053162: "btree", 0x042253: "queue", 0x074582: "
 _BERKELEY_1_VERSIONS = {"hash": range(1, 4), "btree": range(2, 4)}
 _LMDB = 0xBEEFC0DE
 _SEMIDBM = b"SEMI"
+_COLUMNS = """
+    SELECT main.name, info.name FROM sqlite_master AS main JOIN pragma_table_info(main.name) AS info
+    WHERE main.type = 'table' ORDER BY main.rowid, info.cid
+"""
 FOLDER_FILES = {"diskcache": "cache.db", "lmdb": "data.mdb", "semidbm": "data"}  # databases that are a folder
 _NDBM_HASHES = ("berkeleydb.hash", "bsddb185.hash")
 
@@ -142,11 +146,11 @@ def _kind_of_sqlite(path: bytes) -> str:
         except sqlite3.Error:
             continue
         try:
-            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                quoted = str(table).replace('"', '""')
-                columns = connection.execute(f'PRAGMA table_info("{quoted}")').fetchall()
-                tables[str(table)] = [str(column[1]) for column in columns]
-        except sqlite3.Error:
+            connection.text_factory = lambda data: data.decode("utf-8", "replace")
+            # Not a statement for each table: a damaged file may have names that no statement can hold.
+            for table, column in connection.execute(_COLUMNS).fetchall():
+                tables.setdefault(str(table), []).append(str(column))
+        except (sqlite3.Error, UnicodeDecodeError):  # a message about the damage may quote what is no text
             tables = {}
         finally:
             connection.close()

@@ -25,6 +25,10 @@ def main() -> int:
     try:
         from hutch.cli.app import hutch
 
+        if "_HUTCH_COMPLETE" in os.environ:
+            from hutch.cli.completing import register
+
+            register()
         _open_what_is_closed()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):

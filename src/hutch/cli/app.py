@@ -77,9 +77,9 @@ class _CommandGroup(click.Group):
 def hutch() -> None:
     r"""A persistent dict whose files any Python can open.
 
-    NAME is the name of a database, with or without the suffix of one of its files. KEY is text, in which \\xHH stands
-    for one byte and \\\\ for a backslash. No value is unpickled unless you say --unpickle.
+    NAME is the name of a database, with or without the suffix of one of its files. KEY is text, in which \xHH stands
+    for one byte and \\ for a backslash. No value is unpickled unless you say --unpickle.
 
     Exit codes: 0 done; 1 no such key, or a difference; 2 wrong arguments; 3 damage; 4 the database cannot be opened or
-    written; 5 a value cannot be read; 130 interrupted.
+    written; 5 a value cannot be read, or not be written so; 130 interrupted.
     """

@@ -9,15 +9,15 @@ from typing import Any
 import click
 
 from hutch.cli.coding import Coding, reading_options
-from hutch.cli.database import Damage, engine_of, entries, keys_of, name_of, open_database
+from hutch.cli.database import Damage, engine_of, entries, name_of, open_database
 from hutch.cli.escapes import escaped, printable
-from hutch.cli.exits import DAMAGED, UNREADABLE
+from hutch.cli.exits import DAMAGED, UNREADABLE, told
 from hutch.cli.options import json_option, name_argument, timeout_option
-from hutch.cli.progress import counted_calls, steps
+from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text
 from hutch.cli.records import key_field
-from hutch.errors import CodecError, CorruptError
-from hutch.reports import CheckReport, Problem
+from hutch.errors import CodecError
+from hutch.reports import CheckReport
 
 __all__ = ["command"]
 
@@ -42,6 +42,7 @@ def command(
     unreadable: list[tuple[bytes, str]] = []
     with open_database(name, "w" if fix else "r", timeout=timeout) as database:
         report = _check(database, fix)
+        is_own = hasattr(database, "store")
         if values:
             unreadable = _look_into(database, coding)
     if as_json:
@@ -55,10 +56,10 @@ def command(
         click.echo(json.dumps(facts, indent=2))
     else:
         for problem in report.problems:
-            click.echo(f"{'fixed' if problem.fixed else 'DAMAGED'}: {printable(problem.message)}")
+            click.echo(f"{'fixed' if problem.fixed else 'DAMAGED'}: {told(problem.message)}")
         for key, message in unreadable:
             click.echo(f"UNREADABLE: {escaped(key)}: {printable(message)}")
-        click.echo(_verdict(name_of(name), report))
+        click.echo(_verdict(name_of(name), report, is_own))
         if unreadable:
             click.echo(f"{count_text(len(unreadable), 'value')} could not be read")
     if not report.ok:
@@ -68,29 +69,11 @@ def command(
 
 
 def _check(database: Any, fix: bool) -> CheckReport:
-    if not fix and not hasattr(database, "store"):
-        return _read_all(database)
-    store = engine_of(database, "check --fix")
-    with steps("checking", len(database)) as counter, counted_calls(store, "get_committed", counter):
-        report: CheckReport = store.check(fix)
-    return report
-
-
-def _read_all(database: Any) -> CheckReport:
-    """Read every entry of another library's database, which has no checksums."""
-    problems = []
-    count = 0
+    if fix:
+        engine_of(database, "check --fix")
     with steps("checking") as counter:
-        for key in keys_of(database):
-            counter.advance()
-            count += 1
-            try:
-                database.get(key)
-            except CorruptError as problem:
-                problems.append(
-                    Problem(problem.key, problem.file or database.path, problem.offset, str(problem), False)
-                )
-    return CheckReport(tuple(problems), count)
+        report: CheckReport = database.check(fix, progress=counter.at)
+    return report
 
 
 def _look_into(database: Any, coding: Coding) -> list[tuple[bytes, str]]:
@@ -108,9 +91,9 @@ def _look_into(database: Any, coding: Coding) -> list[tuple[bytes, str]]:
 
 def _complaints(key: bytes, data: bytes, coding: Coding) -> list[str]:
     from hutch.cli.layers import unwrap
-    from hutch.cli.pickles import names_of, protocol_of
+    from hutch.cli.pickles import protocol_of
     from hutch.cli.values import look
-    from hutch.survey import is_there
+    from hutch.survey import is_there, references
 
     outer = unwrap(key, data, coding.secrets)
     if outer.closed:
@@ -123,16 +106,19 @@ def _complaints(key: bytes, data: bytes, coding: Coding) -> list[str]:
         return ["it is no pickle: --codec says what it is"]
     return [
         f"it names {printable(f'{module}.{name}')}, which is not there"
-        for module, name in names_of(inner)
+        for module, name in sorted(references(inner))
         if is_there(module, name) is False
     ]
 
 
-def _verdict(name: str, report: CheckReport) -> str:
+def _verdict(name: str, report: CheckReport, is_own: bool) -> str:
     looked_at = count_text(report.entry_count, "entry", "entries")
     if not report.problems:
         return f"{name}: {looked_at}, all as they were stored"
     left = sum(not problem.fixed for problem in report.problems)
     if not left:
         return f"{name}: {looked_at}, {count_text(len(report.problems), 'problem')}, all mended"
-    return f"{name}: {looked_at}, {count_text(left, 'problem')}; `hutch check --fix {name}` mends what can be mended"
+    advice = f"`hutch check --fix {name}` mends what can be mended"
+    if not is_own:
+        advice = f"`hutch dump {name} | hutch load COPY --create` brings over what can be read"
+    return f"{name}: {looked_at}, {count_text(left, 'problem')}; {advice}"

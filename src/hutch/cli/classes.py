@@ -1,4 +1,8 @@
-"""``hutch classes``: which classes and functions the pickles name, found without running any."""
+"""``hutch classes``: which classes and functions the pickles name, found without running any.
+
+`Shelf.classes` does it for values of one codec. Here each value is taken for what it looks like, and looked at behind a
+signature whose key nobody has given.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,15 @@ import click
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import Damage, entries, open_database
 from hutch.cli.escapes import printable
-from hutch.cli.exits import UNREADABLE
+from hutch.cli.exits import UNREADABLE, told
 from hutch.cli.layers import unwrap
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, timeout_option
-from hutch.cli.pickles import is_allowed, names_of, protocol_of
-from hutch.cli.progress import steps
+from hutch.cli.pickles import is_allowed, protocol_of
+from hutch.cli.progress import notice, steps
 from hutch.cli.quantities import count_text
 from hutch.cli.records import key_field
 from hutch.errors import CodecError
-from hutch.survey import is_there
+from hutch.survey import is_there, references
 
 __all__ = ["command"]
 
@@ -78,9 +82,9 @@ def command(
                 if protocol_of(inner.data) is None:
                     others += 1
                     continue
-                names = names_of(inner.data)
+                names = references(inner.data)
             except CodecError as problem:
-                click.echo(f"Unreadable: {key_format.show(key)}: {printable(str(problem))}", err=True)
+                notice(f"Unreadable: {key_format.show(key)}: {told(problem)}")
                 unread += 1
                 continue
             pickles += 1

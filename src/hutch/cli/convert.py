@@ -8,8 +8,8 @@ import os
 import click
 
 from hutch.cli.coding import Coding, reading_options
-from hutch.cli.database import name_of
-from hutch.cli.exits import UNAVAILABLE, Failure
+from hutch.cli.database import name_of, require_folder
+from hutch.cli.exits import UNAVAILABLE, UNREADABLE, Failure
 from hutch.cli.options import NameType, json_option, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text, size_text
@@ -31,7 +31,7 @@ _LABELS = {"copy": "copying", "verify": "verifying"}
 
 @click.command()
 @click.argument("source", type=NameType(), metavar="SRC")
-@click.argument("target", metavar="DST")
+@click.argument("target", type=NameType(), metavar="DST")
 @click.option("--to", metavar="FORM", help="The form of DST. Default: what its suffix says, else hutch's own.")
 @click.option("--from", "kind", metavar="FORM", help="The form of SRC. Default: what it looks like.")
 @click.option("--table", metavar="TABLE", help="The table of an SQLite file, if not the usual one.")
@@ -57,7 +57,19 @@ def command(
     back, compared, and only then takes its name; nothing is overwritten. After Ctrl-C or an error there is no DST.
     """
     from hutch.foreign import convert
+    from hutch.foreign.converting import form_named, source_form
 
+    try:
+        form = form_named(to or _form_of(target))
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="--to") from None
+    try:
+        kind = source_form(kind) if kind else None
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), param_hint="--from") from None
+    if form == "hutch.dbm":
+        target = name_of(target)
+    require_folder(target)
     codec = None
     if objects or coding.codec is not None:
         from hutch.cli.autocodec import AutoCodec
@@ -75,7 +87,7 @@ def command(
             done = convert(
                 name_of(source),
                 target,
-                to=to or _form_of(target),
+                to=form,
                 kind=kind,
                 codec=codec,
                 table=table,
@@ -90,7 +102,7 @@ def command(
         except ValueError as problem:
             if isinstance(problem, OSError):
                 raise
-            raise click.UsageError(str(problem)) from problem
+            raise Failure(f"{problem}; nothing has been written", UNREADABLE) from problem
     if as_json:
         facts = {
             "source_kind": done.source_kind,

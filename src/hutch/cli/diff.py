@@ -53,7 +53,7 @@ def command(
     with (
         open_database(first, "r", timeout=timeout) as left,
         open_database(second, "r", timeout=timeout) as right,
-        steps("comparing", len(left) + len(right)) as counter,
+        steps("comparing", len(left) + len(right), prints=not brief) as counter,
     ):
 
         def tell(sign: str, key: bytes, old: bytes | None, new: bytes | None) -> None:

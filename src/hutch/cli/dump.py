@@ -14,11 +14,10 @@ from typing import IO, Any
 import click
 
 from hutch.cli.coding import Coding, reading_options
-from hutch.cli.database import Damage, entries, open_database
-from hutch.cli.escapes import printable
-from hutch.cli.exits import UNREADABLE
+from hutch.cli.database import Damage, entries, open_database, require_folder
+from hutch.cli.exits import UNREADABLE, told
 from hutch.cli.options import KeyFormat, key_format_option, name_argument, prefix_option, timeout_option
-from hutch.cli.progress import steps
+from hutch.cli.progress import notice, steps
 from hutch.cli.records import VERSION, key_field, value_fields
 from hutch.cli.values import MISSING, Seen, look
 from hutch.errors import CodecError
@@ -70,7 +69,7 @@ def command(
     start = key_format.parse(prefix)
     with open_database(name, "r", timeout=timeout) as database, _target(file) as out:
         total = len(database)
-        with steps("dumping", total) as counter:
+        with steps("dumping", total, prints=file == "-") as counter:
             header = {"hutch": "dump", "version": VERSION, "entries": total, "protocol": _DEFAULT_PROTOCOL}
             if coding.codec not in (None, "pickle", "safe"):
                 header["codec"] = coding.codec
@@ -83,7 +82,7 @@ def command(
                 try:
                     seen = Seen(len(data), "bytes") if as_bytes else look(key, data, coding)
                 except CodecError as problem:
-                    click.echo(f"Unreadable, and written as bytes: {printable(str(problem))}", err=True)
+                    notice(f"Unreadable, and written as bytes: {told(problem)}")
                     unread += 1
                     seen = Seen(len(data), "bytes")
                 if seen.layers and not unwrap:
@@ -106,6 +105,7 @@ def _target(file: str) -> Iterator[IO[bytes]]:
     if file == "-":
         yield sys.stdout.buffer
         return
+    require_folder(file)
     try:
         status = os.stat(file)
     except FileNotFoundError:

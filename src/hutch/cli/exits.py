@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import warnings
@@ -13,27 +14,46 @@ from typing import Any
 import click
 
 from hutch.cli.escapes import printable
+from hutch.cli.progress import notice
 from hutch.errors import CodecError, CorruptError, HutchWarning, LockTimeout, WrongCodecError
 
-__all__ = ["DAMAGED", "NEGATIVE", "UNAVAILABLE", "UNREADABLE", "USAGE", "Failure", "closing"]
+__all__ = ["DAMAGED", "NEGATIVE", "UNAVAILABLE", "UNREADABLE", "USAGE", "Failure", "closing", "failure_of", "told"]
 
 NEGATIVE = 1  # no such key; the databases differ
 USAGE = 2
 DAMAGED = 3
 UNAVAILABLE = 4  # missing, locked, no permission, no space
-UNREADABLE = 5  # a value makes no object under the codec, or may not be had
+UNREADABLE = 5  # a value makes no object under the codec, or may not be had, or has no place in another form
 _BY_SIGNAL = 128
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\.[a-z]+)?$")  # what a file is called until it has its name
+
+
+# What the library's messages advise, and what that is here.
+_COMMANDS = {
+    "check(fix=True)": "`hutch check --fix`",
+    "check()": "`hutch check`",
+    "leave the codec away": "leave --objects and --codec away",
+    "merge_journal() applies it": "`hutch shell --write NAME -c 'db.merge_journal(FILE)'` applies it",
+}
+
+
+def told(problem: object) -> str:
+    """A message of the library, as the command line says it: one line, printable, with commands for methods."""
+    text = str(problem)
+    for call, line in _COMMANDS.items():
+        text = text.replace(call, line)
+    return printable(text)
 
 
 class Failure(click.ClickException):
     """An error that ends the command with a message and a code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(printable(message))
+        super().__init__(told(message))
         self.exit_code = exit_code  # type: ignore[misc]  # click shares one among all of a class
 
 
-def _failure_of(problem: BaseException) -> Failure | None:
+def failure_of(problem: BaseException) -> Failure | None:
     """The message and code for an error; None for one that nobody has foreseen, which keeps its traceback."""
     if isinstance(problem, CorruptError):
         return Failure(str(problem), DAMAGED)
@@ -53,11 +73,13 @@ def _failure_of(problem: BaseException) -> Failure | None:
 def _spelled_out(problem: OSError) -> str:
     if problem.strerror is None:
         return str(problem)
-    return f"{problem.filename}: {problem.strerror}" if problem.filename is not None else problem.strerror
+    if problem.filename is None:
+        return problem.strerror
+    return f"{_TEMPORARY.sub('', os.fsdecode(problem.filename))}: {problem.strerror}"
 
 
 def _show_warning(message: Warning | str, *details: Any, **more: Any) -> None:
-    click.echo(f"Warning: {printable(str(message))}", err=True)
+    notice(f"Warning: {told(message)}")
 
 
 @contextmanager
@@ -81,7 +103,7 @@ def closing(ctx: click.Context) -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             ctx.exit(_BY_SIGNAL + signal.SIGPIPE)
         except Exception as problem:
-            failure = _failure_of(problem)
+            failure = failure_of(problem)
             if failure is None:
                 raise
             raise failure from problem

@@ -6,19 +6,21 @@ import json
 import sys
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from hutch.cli.coding import Coding, reading_options
-from hutch.cli.database import Damage, entries, keys_of, open_database
-from hutch.cli.escapes import printable
-from hutch.cli.exits import UNREADABLE
+from hutch.cli.database import Damage, entries, keys_of, known_length, open_database
+from hutch.cli.exits import UNREADABLE, told
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, prefix_option, timeout_option
+from hutch.cli.progress import Steps, notice, steps
 from hutch.cli.values import MISSING, literal, look, one_line
 from hutch.errors import CodecError
 
 __all__ = ["items", "keys", "length"]
+
+_Found = TypeVar("_Found")
 
 
 def _limit(command: Any) -> Any:
@@ -54,8 +56,11 @@ def keys(
     out = sys.stdout.buffer
     start = key_format.parse(prefix)
     end = b"\0" if null else b"\n"
-    with open_database(name, "r", timeout=timeout) as database:
-        found = (key for key in keys_of(database) if key.startswith(start))
+    with (
+        open_database(name, "r", timeout=timeout) as database,
+        steps("listing", known_length(database), prints=True) as counter,
+    ):
+        found = (key for key in _counted(keys_of(database), counter) if key.startswith(start))
         for key in islice(iter(sorted(found)) if in_order else found, limit):
             if as_json:
                 line = json.dumps(key_field(key)).encode()
@@ -97,12 +102,16 @@ def items(
     start = key_format.parse(prefix)
     damage = Damage()
     unread = 0
-    with open_database(name, "r", timeout=timeout) as database:
-        for key, data in islice(_chosen(entries(database, damage), start), limit):
+    with (
+        open_database(name, "r", timeout=timeout) as database,
+        steps("listing", known_length(database), prints=True) as counter,
+    ):
+        found = _counted(entries(database, damage), counter)
+        for key, data in islice(((key, data) for key, data in found if key.startswith(start)), limit):
             try:
                 seen = look(key, data, coding)
             except CodecError as problem:
-                click.echo(f"Unreadable: {printable(str(problem))}", err=True)
+                notice(f"Unreadable: {told(problem)}")
                 unread += 1
                 continue
             unread += seen.object is MISSING
@@ -116,14 +125,20 @@ def items(
         ctx.exit(UNREADABLE)
 
 
-def _chosen(found: Iterator[tuple[bytes, bytes]], start: bytes) -> Iterator[tuple[bytes, bytes]]:
-    return ((key, data) for key, data in found if key.startswith(start))
+def _counted(found: Iterator[_Found], counter: Steps) -> Iterator[_Found]:
+    for each in found:
+        counter.advance()
+        yield each
 
 
 @click.command("len")
 @name_argument
+@json_option
 @timeout_option
-def length(name: str, timeout: float | None) -> None:
-    """Print the number of keys."""
+def length(name: str, as_json: bool, timeout: float | None) -> None:
+    """Print the number of keys.
+
+    It is the same with --json.
+    """
     with open_database(name, "r", timeout=timeout) as database:
         click.echo(len(database))

@@ -13,7 +13,7 @@ from hutch.cli.coding import CODECS, Coding, writing_options
 from hutch.cli.database import open_database, transaction_of
 from hutch.cli.exits import DAMAGED, USAGE, Failure
 from hutch.cli.jsonvalues import untagged
-from hutch.cli.options import create_option, name_argument, timeout_option
+from hutch.cli.options import create_option, json_option, name_argument, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text
 from hutch.cli.records import VERSION, read_bytes
@@ -55,7 +55,7 @@ class _Lines:
             except (ValueError, TypeError, RecursionError) as problem:
                 kept = (
                     "nothing has been stored"
-                    if self._atomic
+                    if self._atomic or not self.count
                     else f"what came before it is stored: {count_text(self.count, 'entry', 'entries')}"
                 )
                 raise Failure(
@@ -109,10 +109,13 @@ class _Lines:
 @name_argument
 @click.argument("file", metavar="[FILE]", type=click.Path(dir_okay=False, allow_dash=True), default="-")
 @create_option
+@json_option
 @click.option("--atomic", is_flag=True, help="All or nothing: one transaction, which is kept in memory.")
 @timeout_option
 @writing_options
-def command(name: str, file: str, create: bool, atomic: bool, timeout: float | None, coding: Coding) -> None:
+def command(
+    name: str, file: str, create: bool, as_json: bool, atomic: bool, timeout: float | None, coding: Coding
+) -> None:
     """Store what `hutch dump` has written.
 
     From FILE or stdin. Keys that are there already get the new value. Takes any lines like {"key": "apples", "value":
@@ -133,7 +136,8 @@ def command(name: str, file: str, create: bool, atomic: bool, timeout: float | N
             f"the dump ends after {came} without its last line: it was cut off. What it had is stored",
             DAMAGED,
         )
-    click.echo(f"{count_text(lines.count, 'entry', 'entries')} stored")
+    stored = f"{count_text(lines.count, 'entry', 'entries')} stored"
+    click.echo(json.dumps({"entry_count": lines.count}) if as_json else stored)
 
 
 def _store(database: Any, lines: _Lines, counter: Any) -> None:

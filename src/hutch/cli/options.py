@@ -43,6 +43,11 @@ class NameType(TextType):
 
     name = "database"
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value:
+            self.fail("it is empty", param, ctx)
+        return str(value)
+
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         from click.shell_completion import CompletionItem
 
@@ -99,10 +104,10 @@ class KeyFormat:
         if self.name == "raw":
             return os.fsencode(text)
         try:
-            if self.name == "base64":
-                return base64.b64decode(text, validate=True)
-            return unescaped(text)
-        except (ValueError, binascii.Error) as problem:
+            return base64.b64decode(text, validate=True) if self.name == "base64" else unescaped(text)
+        except binascii.Error as problem:
+            raise click.BadParameter(f"{text!r} is no base64: {problem}", param_hint="KEY") from None
+        except ValueError as problem:
             raise click.BadParameter(str(problem), param_hint="KEY") from None
 
     def show(self, key: bytes) -> str:

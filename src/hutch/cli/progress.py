@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
-__all__ = ["DELAY_SECONDS", "Steps", "counted_calls", "steps"]
+__all__ = ["DELAY_SECONDS", "Steps", "notice", "steps"]
 
 DELAY_SECONDS = 1.0
 _REDRAW_SECONDS = 0.1
+_shown: list[Steps] = []  # those that have a bar on the terminal
 
 
 class Steps:
@@ -41,6 +43,11 @@ class Steps:
         if self._visible and monotonic() >= self._next_look:
             self._draw()
 
+    def at(self, done: int, total: int) -> None:
+        """So many of so many steps have been done: what the engine calls as its `progress`."""
+        self.total = total
+        self.advance(done - self.done)
+
     def begin(self, label: str) -> None:
         """Go over to the next part of the work, and count from 0 again."""
         self.label = label
@@ -63,20 +70,42 @@ class Steps:
             )
             self._task = self._bar.add_task(self.label, total=self.total)
             self._bar.start()
+            _shown.append(self)
         assert self._task is not None
         self._bar.update(self._task, description=self.label, total=self.total, completed=self.done, refresh=True)
         self._next_look = monotonic() + _REDRAW_SECONDS
+
+    @property
+    def console(self) -> Console:
+        """What the bar is drawn on."""
+        assert self._bar is not None
+        return self._bar.console
 
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
+            _shown.remove(self)
+
+
+def notice(text: str) -> None:
+    """Print a line on stderr: above the bar, if there is one."""
+    if not _shown:
+        from click import echo
+
+        echo(text, err=True)
+        return
+    _shown[-1].console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def steps(label: str, total: int | None = None) -> Iterator[Steps]:
-    """Count the steps of the body; see `Steps`."""
-    counter = Steps(label, total, visible=sys.stderr.isatty())
+def steps(label: str, total: int | None = None, *, prints: bool = False) -> Iterator[Steps]:
+    """Count the steps of the body; see `Steps`.
+
+    Args:
+        prints: the body prints lines as it goes. On a terminal they are progress enough, and a bar would get between.
+    """
+    counter = Steps(label, total, visible=sys.stderr.isatty() and not (prints and sys.stdout.isatty()))
     try:
         yield counter
     except KeyboardInterrupt as problem:
@@ -85,19 +114,3 @@ def steps(label: str, total: int | None = None) -> Iterator[Steps]:
         raise
     finally:
         counter.close()
-
-
-@contextmanager
-def counted_calls(owner: Any, method: str, counter: Steps) -> Iterator[None]:
-    """Count the calls of a method of one object as steps: what the engine does in one statement, seen from outside."""
-    original: Callable[..., Any] = getattr(owner, method)
-
-    def count(*arguments: Any, **options: Any) -> Any:
-        counter.advance()
-        return original(*arguments, **options)
-
-    setattr(owner, method, count)
-    try:
-        yield
-    finally:
-        delattr(owner, method)

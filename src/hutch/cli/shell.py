@@ -15,8 +15,10 @@ import click
 
 from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import keys_of, open_database
+from hutch.cli.exits import NEGATIVE, UNAVAILABLE, Failure, failure_of
 from hutch.cli.options import create_option, name_argument, timeout_option
 from hutch.cli.quantities import count_text
+from hutch.errors import ReadOnlyError
 
 __all__ = ["Completer", "command"]
 
@@ -116,6 +118,40 @@ def _line_editing(namespace: dict[str, Any]) -> Iterator[None]:
             click.echo(f"Warning: the history is not kept: {problem}", err=True)
 
 
+class _Console(code.InteractiveConsole):
+    """A prompt that remembers whether anything went wrong: for a script, that is its exit code."""
+
+    has_failed = False
+
+    def write(self, data: str) -> None:
+        if data != "\n" or sys.stdin.isatty():  # the line that ends the prompt of who pressed Ctrl-D
+            super().write(data)
+
+    def showtraceback(self) -> None:
+        self.has_failed = True
+        super().showtraceback()
+
+    def showsyntaxerror(self, *arguments: Any, **options: Any) -> None:
+        self.has_failed = True
+        super().showsyntaxerror(*arguments, **options)
+
+
+def _run(program: str, namespace: dict[str, Any]) -> None:
+    """Run what the user typed; what it raises is shown as Python shows it, without the frames of this command."""
+    try:
+        exec(compile(program, "<-c>", "exec"), namespace)  # noqa: S102
+    except ReadOnlyError as problem:
+        raise Failure(f"{problem}: say --write to change it", UNAVAILABLE) from problem
+    except Exception as problem:
+        if failure_of(problem) is not None:
+            raise  # a message says it better
+        from traceback import print_exception
+
+        trace = problem.__traceback__
+        print_exception(problem.with_traceback(None if trace is None else trace.tb_next))
+        sys.exit(NEGATIVE)
+
+
 @click.command()
 @name_argument
 @click.option("--write", is_flag=True, help="Changes are possible, and are stored at once.")
@@ -128,7 +164,7 @@ def command(name: str, write: bool, create: bool, program: str | None, timeout: 
 
     `shelf` holds objects, and `db` the same as bytes. Tab completes names and keys. Nothing can be changed without
     --write. Pickles that name classes are refused without --unpickle. What comes on stdin, if that is no terminal, is
-    run line by line.
+    run line by line. Exit code 1: something that was run so, or with -c, has raised an error.
     """
     import hutch
     from hutch.cli.autocodec import AutoCodec
@@ -140,10 +176,12 @@ def command(name: str, write: bool, create: bool, program: str | None, timeout: 
     ):
         namespace: dict[str, Any] = {"shelf": shelf, "db": database, "hutch": hutch, "__name__": "__console__"}
         if program is not None:
-            exec(compile(program, "<-c>", "exec"), namespace)  # noqa: S102  # what the user typed
+            _run(program, namespace)
             return
-        console = code.InteractiveConsole(namespace, "<hutch>")
+        console = _Console(namespace, "<hutch>")
         state = "" if flag == "w" else ", read-only"
         banner = f"hutch shell: shelf and db are {name} ({count_text(len(database), 'key')}{state}). Ctrl-D ends it."
         with _line_editing(namespace):
             console.interact(banner if sys.stdin.isatty() else "", exitmsg="")
+        if console.has_failed and not sys.stdin.isatty():
+            sys.exit(NEGATIVE)

@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hutch.cli.database import Damage, entries, open_database
+from hutch.cli.gaps import gaps
 from hutch.cli.options import json_option, name_argument, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text, size_text
 from hutch.reports import Statistics
 
-__all__ = ["command"]
+if TYPE_CHECKING:
+    from rich.text import Text
 
-_BLOCK_BYTES = 512
+__all__ = ["command", "measure"]
+
 _Row = tuple[str, str, str]
 _BAR_CHARACTERS = 30
+_NOTE_CHARACTERS = 30  # with less room than that beside the sizes, notes go below them
 
 
 @dataclass(frozen=True)
@@ -57,45 +62,43 @@ class _Tally:
         self._largest = max(self._largest, size)
         self._key_bytes += len(key)
 
-    def sizes(self, gaps: list[int]) -> _Sizes:
+    def sizes(self, gap_count: int = 0, largest_gap_bytes: int = 0) -> _Sizes:
         histogram = dict(sorted(self._histogram.items()))
-        return _Sizes(histogram, self._value_bytes, self._largest, self._key_bytes, len(gaps), max(gaps, default=0))
+        return _Sizes(histogram, self._value_bytes, self._largest, self._key_bytes, gap_count, largest_gap_bytes)
 
 
-def _measure(store: Any) -> _Sizes:
-    """From directory and index, without reading a value."""
-    from hutch.scan import collect
-
+def measure(store: Any) -> _Sizes:
+    """From directory and index, without reading a value, and keeping nothing of an entry."""
     tally = _Tally()
-    extents = []
-    found = collect(store)
-    with steps("measuring", len(found)) as counter:
-        for key, (_, offset, size, _) in found:
-            tally.add(key, size)
-            if size:
-                extents.append((offset, -(-size // _BLOCK_BYTES) * _BLOCK_BYTES))
-            counter.advance()
-    return tally.sizes(_gaps(sorted(extents)))
+    total = store.count()
+    with steps("measuring", total) as counter:
+
+        def extents() -> Iterator[tuple[int, int]]:
+            # The first time also everything else is added up.
+            is_first = not counter.done
+            if not is_first:
+                counter.total = counter.done + total
+            for key in store.keys():  # noqa: SIM118  # a store is no dict
+                entry = store.find_entry(key)
+                counter.advance()
+                if entry is None:
+                    continue  # deleted since
+                _, offset, size, _ = entry
+                if is_first:
+                    tally.add(key, size)
+                yield offset, size
+
+        return tally.sizes(*gaps(extents))
 
 
 def _measure_foreign(database: Any, damage: Damage) -> _Sizes:
     """By reading everything."""
     tally = _Tally()
-    with steps("measuring") as counter:
+    with steps("measuring", len(database)) as counter:
         for key, value in entries(database, damage):
             tally.add(key, len(value))
             counter.advance()
-    return tally.sizes([])
-
-
-def _gaps(extents: list[tuple[int, int]]) -> list[int]:
-    gaps = []
-    end = 0
-    for offset, size in extents:
-        if offset > end:
-            gaps.append(offset - end)
-        end = max(end, offset + size)
-    return gaps
+    return tally.sizes()
 
 
 @click.command()
@@ -114,7 +117,7 @@ def command(ctx: click.Context, name: str, as_json: bool, timeout: float | None)
         path = database.path
         if hasattr(database, "store"):
             statistics: Statistics = database.store.statistics()
-            sizes = _measure(database.store)
+            sizes = measure(database.store)
             facts = {"path": path, "kind": "hutch.dbm", **asdict(statistics)}
             title = count_text(statistics.key_count, "key")
             rows = _rows_of_entries(statistics.key_count, sizes) + _rows_of_files(statistics, sizes)
@@ -146,10 +149,12 @@ def _print(name: str, title: str, rows: list[_Row], sizes: _Sizes) -> None:
 
     console = result_console()
     console.print(f"[bold]{escape(name)}[/bold]  {title}", soft_wrap=True)
-    _table(console, rows)
+    for line in _table(rows, console.width):
+        console.print(line, soft_wrap=True)
     if sizes.histogram:
         console.print("\nSizes of the values")
-        console.print(_histogram(sizes.histogram, ascii_only=console.options.ascii_only), highlight=False)
+        for line in _histogram(sizes.histogram, console.width, ascii_only=console.options.ascii_only):
+            console.print(line, soft_wrap=True)
 
 
 def _rows_of_entries(key_count: int, sizes: _Sizes) -> list[_Row]:
@@ -183,29 +188,43 @@ def _rows_of_files(statistics: Statistics, sizes: _Sizes) -> list[_Row]:
     ]
 
 
-def _table(console: Any, rows: list[_Row]) -> None:
-    from rich.table import Table
+def _table(rows: list[_Row], width: int) -> list[Text]:
+    """Lines: a label, a size, and what else there is to say, which goes on below itself where there is no room."""
+    from textwrap import wrap
 
-    table = Table(box=None, padding=(0, 1), pad_edge=True, show_header=False)
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column()
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    from rich.text import Text
+
+    labels, sizes = max(len(row[0]) for row in rows), max(len(row[1]) for row in rows)
+    left = labels + sizes + 5
+    is_narrow = width - left < _NOTE_CHARACTERS
+    lines = []
+    for label, size, note in rows:
+        head = Text.assemble((f" {label:<{labels}}", "cyan"), f"  {size:>{sizes}}")
+        indent = 3 if is_narrow else left
+        first, *more = wrap(note, max(width - indent, _NOTE_CHARACTERS)) or [""]
+        if is_narrow:
+            more.insert(0, first)
+        else:
+            head.append(f"  {first}")
+        lines += [head, *(Text(" " * indent + rest) for rest in more)]
+    return lines
 
 
-def _histogram(histogram: dict[int, int], *, ascii_only: bool) -> Any:
-    from rich.table import Table
+def _histogram(histogram: dict[int, int], width: int, *, ascii_only: bool) -> list[Text]:
+    from rich.text import Text
 
-    table = Table(box=None, padding=(0, 1), pad_edge=True, show_header=False)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(style="cyan", no_wrap=True)
-    most = max(histogram.values())
+    rows = [
+        ("empty" if not digits else f"below {size_text(1 << digits)}", histogram.get(digits, 0))
+        for digits in range(min(histogram), max(histogram) + 1)
+    ]
+    labels = max(len(label) for label, _ in rows)
+    most = max(count for _, count in rows)
+    counts = len(f"{most:,}")
+    bar = max(min(_BAR_CHARACTERS, width - labels - counts - 6), 1)
     mark = "#" if ascii_only else "█"
-    for digits in range(min(histogram), max(histogram) + 1):
-        count = histogram.get(digits, 0)
-        label = "empty" if not digits else f"below {size_text(1 << digits)}"
-        table.add_row(label, f"{count:,}", mark * -(-_BAR_CHARACTERS * count // most))
-    return table
+    return [
+        Text.assemble(f" {label:>{labels}}  {count:>{counts},}", ("  " + mark * -(-bar * count // most), "cyan"))
+        if count
+        else Text(f" {label:>{labels}}  {count:>{counts},}")
+        for label, count in rows
+    ]

@@ -44,7 +44,8 @@ class Seen:
     def summary(self) -> str:
         """One line in the place of an object."""
         kind = f"pickle, protocol {self.protocol}" if self.protocol is not None else self.kind
-        parts = [", ".join((*self.layers, kind)), f"{self.size_bytes:,} bytes"]
+        kinds = self.layers if kind == "closed" else (*self.layers, kind)  # then the reason says what it is
+        parts = [*filter(None, [", ".join(kinds)]), f"{self.size_bytes:,} bytes"]
         if self.names:
             shown = ", ".join(self.names[:5]) + (", …" if len(self.names) > 5 else "")
             parts.append(f"names {shown}")

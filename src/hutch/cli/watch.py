@@ -13,7 +13,9 @@ from hutch.cli.coding import Coding, reading_options
 from hutch.cli.database import engine_of, exists, name_of, open_database
 from hutch.cli.escapes import printable
 from hutch.cli.exits import UNAVAILABLE, Failure
+from hutch.cli.known import Known
 from hutch.cli.options import KeyFormat, json_option, key_format_option, name_argument, prefix_option, timeout_option
+from hutch.cli.progress import steps
 from hutch.cli.quantities import count_text
 from hutch.cli.values import MISSING, literal, look, one_line
 from hutch.errors import CodecError, CorruptError
@@ -27,12 +29,20 @@ class Watcher:
     """Finds out what has changed since it was last asked.
 
     The journal says it, as far back as it reaches; where somebody has begun a new one, or replaced everything, what is
-    there is compared with what was there: a few numbers for each key are kept for that.
+    there is compared with what was there: a few numbers for each key are kept for that, in a temporary file.
     """
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._sequence, self._known = self._read_all()
+        self._known = Known()
+        # What others do meanwhile has a later number, and is told by the journal, or by comparing everything.
+        self._sequence = store.sequence
+        with steps("reading", store.count()) as counter:
+            for key in store.keys():  # noqa: SIM118  # a store is no dict
+                entry = store.find_entry(key)
+                if entry is not None:
+                    self._known.put(key, self._sign(key, entry))
+                counter.advance()
 
     @property
     def key_count(self) -> int:
@@ -46,43 +56,37 @@ class Watcher:
             return
         changes = store.changes_since(self._sequence)
         if changes is None:
-            before = self._known
-            self._sequence, self._known = self._read_all()
-            for key, sign in self._known.items():
-                if key not in before:
-                    yield "+", key
-                elif before[key] != sign:
-                    yield "~", key
-            for key in before:
-                if key not in self._known:
-                    yield "-", key
+            yield from self._compare_all()
             return
-        # Commits that came after `sequence` was read are told twice rather than not at all.
+        # Commits that came after `sequence` was read come once more, and then nothing has changed since.
         self._sequence = sequence
-        for key, is_there in changes:
-            was_there = key in self._known
-            if is_there:
-                self._known[key] = self._sign_of_key(key)
-                yield ("~" if was_there else "+"), key
-            elif was_there:
-                del self._known[key]
-                yield "-", key
+        for key in dict.fromkeys(key for key, _ in changes):
+            yield from self._compare(key)
 
-    def _read_all(self) -> tuple[int, dict[bytes, int]]:
-        """What is there, and after which commit."""
-        from hutch.scan import collect
+    def close(self) -> None:
+        self._known.close()
 
-        store = self._store
-        for _ in range(10):
-            sequence = store.sequence
-            known = {key: self._sign(key, entry) for key, entry in collect(store)}
-            if store.sequence == sequence:
-                break
-        return sequence, known
+    def _compare_all(self) -> Iterator[Change]:
+        """Compare everything that is there with everything that was there."""
+        self._sequence = self._store.sequence
+        self._known.begin_round()
+        for key in self._store.keys():  # noqa: SIM118
+            yield from self._compare(key)
+        for key in self._known.unseen():
+            yield from self._compare(key)
 
-    def _sign_of_key(self, key: bytes) -> int:
+    def _compare(self, key: bytes) -> Iterator[Change]:
+        was = self._known.get(key)
         entry = self._store.find_entry(key)
-        return 0 if entry is None else self._sign(key, entry)
+        if entry is None:
+            if was is not None:
+                self._known.drop(key)
+                yield "-", key
+            return
+        sign = self._sign(key, entry)
+        self._known.put(key, sign)
+        if sign != was:
+            yield ("+" if was is None else "~"), key
 
     def _sign(self, key: bytes, entry: Any) -> int:
         """A number that another value will not have."""
@@ -109,7 +113,9 @@ class Watcher:
 @key_format_option
 @timeout_option
 @reading_options
+@click.pass_context
 def command(
+    ctx: click.Context,
     name: str,
     prefix: str,
     interval: float,
@@ -123,12 +129,14 @@ def command(
     """Print changes as they happen, whoever makes them.
 
     Until Ctrl-C. "+" is a new key, "~" a new value, "-" a deleted key. The value shown is the one that is there when
-    the line is printed. Writers do not wait for the watcher; of changes in quick succession some may be shown as one.
+    the line is printed. Writers do not wait for the watcher; of changes in quick succession some may be shown as one,
+    and a value that is stored once more is no change.
     """
     start = key_format.parse(prefix)
     base = name_of(name)
     with open_database(name, "r", timeout=timeout) as database:
         watcher = Watcher(engine_of(database, "watch"))
+        ctx.call_on_close(watcher.close)
         click.echo(f"Watching {base}, {count_text(watcher.key_count, 'key')}; Ctrl-C ends it.", err=True)
         left = count
         while True:

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Never, Self, TypeVar
 
     from hutch.encoding import FileName, Key, Value
+    from hutch.reports import CheckReport, Progress
 
     AnyKey = TypeVar("AnyKey", str, bytes)
     Default = TypeVar("Default")
 
-__all__ = ["ForeignDatabase", "ReadOnlyDatabase", "Source", "encode_stored"]
+__all__ = ["ForeignDatabase", "ReadOnlyDatabase", "RefusesChanges", "Source", "encode_stored"]
 
 
 def encode_stored(value: Value | Pieces) -> bytes:
@@ -107,6 +108,7 @@ class ForeignDatabase(Mapping[bytes, bytes]):
     readonly = True
     path: str
     closed = False
+    _may_change = True  # while it is open, by others
 
     # What a format has to know.
 
@@ -121,6 +123,10 @@ class ForeignDatabase(Mapping[bytes, bytes]):
 
     def _count(self) -> int:
         return sum(1 for _ in self._walk_keys())
+
+    def _complaints(self) -> Iterator[str]:
+        """What is wrong with the file as a whole, beyond what reading its entries would tell."""
+        return iter(())
 
     def _release(self) -> None:
         raise NotImplementedError
@@ -184,6 +190,23 @@ class ForeignDatabase(Mapping[bytes, bytes]):
         self._check_open()
         return _Values(self)
 
+    def check(self, fix: bool = False, *, progress: Progress | None = None) -> CheckReport:
+        """Read everything, and for SQLite ask whether the file is sound. O(n).
+
+        What the format has no checksum for cannot be compared.
+
+        Args:
+            fix: as in `hutch.dbm`, but nothing is mended here: only its own library could.
+            progress: called with the number of entries looked at, and that of all.
+
+        Returns:
+            A report. Where the damage ends the walk, the entries behind it are not in its count.
+        """
+        self._check_open()
+        from hutch.foreign.checking import check
+
+        return check(self, progress)
+
     def sync(self) -> None:
         """Bring what has been written to the disk."""
         self._check_open()
@@ -211,8 +234,23 @@ class ForeignDatabase(Mapping[bytes, bytes]):
             raise ClosedError
 
 
-class ReadOnlyDatabase(ForeignDatabase):
-    """A database that this package can read and nothing more: each change is a `ReadOnlyError` that says so.
+class RefusesChanges(ForeignDatabase):
+    """What only reads: each change is a `ReadOnlyError` that says what to do instead."""
+
+    def _refuse(self, *_arguments: object, **_options: object) -> Never:
+        self._check_open()
+        raise ReadOnlyError(
+            f"{self.path} is a database in the form of {self.kind}, which hutch only reads: bring it over with "
+            f"`hutch convert`, and write to the copy"
+        )
+
+    # Not defined as abstract of MutableMapping, so that isinstance tells what can be written to.
+    __setitem__ = __delitem__ = _refuse
+    clear = edit = modify = pop = popitem = reorganize = setdefault = transaction = update = _refuse
+
+
+class ReadOnlyDatabase(RefusesChanges):
+    """A database that this package can read and nothing more, in a file of its own form.
 
     Args:
         file: its file.
@@ -222,6 +260,8 @@ class ReadOnlyDatabase(ForeignDatabase):
         UnsupportedFileError: it is of a version or a layout that cannot be read.
         CorruptError: its header contradicts itself, or the file.
     """
+
+    _may_change = False  # as the formats have it: who writes to such a file has it for himself
 
     def __init__(self, file: FileName) -> None:
         self._source = Source(os.path.abspath(os.fsdecode(file)))
@@ -242,14 +282,3 @@ class ReadOnlyDatabase(ForeignDatabase):
     def __reduce__(self) -> tuple[type[Self], tuple[str]]:
         self._check_open()
         return type(self), (self.path,)
-
-    def _refuse(self, *_arguments: object, **_options: object) -> Never:
-        self._check_open()
-        raise ReadOnlyError(
-            f"{self.path} is a database in the form of {self.kind}, which hutch only reads: bring it over with "
-            f"`hutch convert`, and write to the copy"
-        )
-
-    # Not defined as abstract of MutableMapping, so that isinstance tells what can be written to.
-    __setitem__ = __delitem__ = _refuse
-    clear = edit = modify = pop = popitem = reorganize = setdefault = transaction = update = _refuse

@@ -207,10 +207,17 @@ class BerkeleyOneHash(ReadOnlyDatabase):
             for key, value in self._pairs(bucket):
                 if self._is_known_hash and bucket not in self._buckets_of(key):
                     raise self._misplaced(key)
-                if key in seen:
+                if key in seen or self._stands_before(key, bucket):
                     raise self._source.corrupt("a key of the database occurs twice", key=key)
                 seen.add(key)
                 yield key, value
+
+    def _stands_before(self, key: bytes, bucket: int) -> bool:
+        """Whether a key of this bucket stands in the other one too that it may stand in, if that comes first."""
+        if not self._is_known_hash:
+            return False
+        others = [other for other in self._buckets_of(key) if other < bucket]
+        return any(name == key for other in others for name, _ in self._pairs(other))
 
     def _count(self) -> int:
         # The header has a number too, but the library loses count when it replaces long values.

@@ -53,6 +53,7 @@ class BerkeleyHash(PagedDatabase):
     magic = 0x061561
     page_type = 8
     versions = (7, 8, 9, 10)
+    version_with_last_page = 8
 
     def _read_meta(self, meta: bytes) -> None:
         order = self._order

@@ -34,6 +34,7 @@ class BerkeleyTree(PagedDatabase):
     magic = 0x053162
     page_type = 9
     versions = (8, 9, 10)
+    version_with_last_page = 9
 
     def _read_meta(self, meta: bytes) -> None:
         flags = struct.unpack_from(self._order + "I", meta, 48)[0]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
     from hutch.records import NamedTuple
 
-__all__ = ["SOURCES", "TARGETS", "Conversion", "convert", "source_kind"]
+__all__ = ["SOURCES", "TARGETS", "Conversion", "convert", "form_named", "source_form", "source_kind"]
 
 SOURCES = ("hutch.dbm", *sorted(READABLE), *DOCUMENTS)
 TARGETS = ("hutch.dbm", "dbm.gnu", "dbm.ndbm", "dbm.sqlite3", "sqlitedict", *DOCUMENTS)
@@ -74,6 +74,30 @@ def source_kind(source: FileName) -> str:
     return kind or kind_of_document(os.fsdecode(source))
 
 
+def form_named(name: str) -> str:
+    """Return which of `TARGETS` a name means.
+
+    Raises:
+        ValueError: none.
+    """
+    form = _ALIASES.get(name, name)
+    if form not in TARGETS:
+        raise ValueError(f"{name!r} is no form that can be written: there are {', '.join(TARGETS)}")
+    return form
+
+
+def source_form(name: str) -> str:
+    """Return which of `SOURCES` a name means.
+
+    Raises:
+        ValueError: none.
+    """
+    form = _ALIASES.get(name, name)
+    if form not in SOURCES:
+        raise ValueError(f"{name!r} is no form that can be read: there are {', '.join(SOURCES)}")
+    return form
+
+
 def convert(
     source: FileName,
     destination: FileName,
@@ -113,14 +137,12 @@ def convert(
         ValueError: an unknown form, or an entry has no place in it.
         OSError: as the operating system has it.
     """
-    target_kind = _ALIASES.get(to, to)
-    if target_kind not in TARGETS:
-        raise ValueError(f"{to!r} is no form that can be written: there are {', '.join(TARGETS)}")
-    found = _ALIASES.get(kind, kind) if kind else source_kind(source)
+    target_kind = form_named(to)
+    found = source_form(kind) if kind else source_kind(source)
     name = os.path.abspath(os.fsdecode(destination))
     _refuse_existing(name, target_kind)
     tally = _Tally()
-    with _reading(source, found, codec, table, unpickle, timeout) as (entries, total):
+    with _reading(source, found, codec, table, unpickle, timeout, is_new=False) as (entries, total):
         source_table = table if found in ("sqlitedict", "dbm.sqlite3") else None
         temporary = f"{name}.{os.urandom(8).hex()}.tmp"
         try:
@@ -178,9 +200,20 @@ def _reporting(entries: Entries, step: str, total: int | None, progress: Progres
 
 @contextmanager
 def _reading(
-    source: FileName, kind: str, codec: Codec | None, table: str | None, unpickle: bool, timeout: float | None
+    source: FileName,
+    kind: str,
+    codec: Codec | None,
+    table: str | None,
+    unpickle: bool,
+    timeout: float | None,
+    *,
+    is_new: bool,
 ) -> Iterator[tuple[Entries, int | None]]:
-    """Open a source; gives its entries, and how many there are if that is known beforehand."""
+    """Open a source; gives its entries, and how many there are if that is known beforehand.
+
+    Args:
+        is_new: it has just been written here, so that nobody need ask whether the file is sound.
+    """
     name = os.fsdecode(source)
     if kind == "hutch.dbm":
         store = open_store(source, "r", timeout=timeout)
@@ -194,6 +227,11 @@ def _reading(
         raise UnsupportedFileError(f"{name} is no database that hutch knows")
     else:
         with open_foreign(source, "r", kind=kind, timeout=timeout, table=table) as database:
+            for complaint in () if is_new else database._complaints():
+                raise CorruptError(
+                    f"{database.path} is damaged: {complaint}; its own library may save what there is",
+                    file=database.path,
+                )
             yield database.iteritems(), len(database)
 
 
@@ -289,7 +327,7 @@ def _verify(
             pass
         is_same = found.entry_count == written.entry_count
     else:
-        with _reading(name, kind, codec, table, False, None) as (entries, total):
+        with _reading(name, kind, codec, table, False, None, is_new=True) as (entries, total):
             for _ in found.counted(_reported(entries, "verify", total, progress)):
                 pass
         is_same = (found.entry_count, found.total) == (written.entry_count, written.total)

@@ -13,7 +13,8 @@ import stat
 import time
 
 from hutch.errors import CorruptError, UnsupportedFileError
-from hutch.foreign.sqlite import SqliteDatabase
+from hutch.foreign.base import RefusesChanges
+from hutch.foreign.sqlite_table import SqliteTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _PROTOCOL = 4  # of the pickles that are made here: the same under every Python
 _COLUMNS = ["key", "raw", "expire_time", "mode", "filename", "value"]
 
 
-class DiskcacheDatabase(SqliteDatabase):
+class DiskcacheDatabase(RefusesChanges, SqliteTable):
     """A cache folder, to be read. What has expired is not there.
 
     Args:
@@ -67,31 +68,44 @@ class DiskcacheDatabase(SqliteDatabase):
             return (key if isinstance(key, str) else repr(key)).encode("utf-8", "surrogateescape")
         from hutch.codecs.safe import SafePickle
 
-        return repr(SafePickle().decode(b"a key of diskcache", bytes(key))).encode()  # type: ignore[call-overload]
+        try:
+            return repr(SafePickle().decode(b"a key of diskcache", self._bytes(key, "key"))).encode()
+        except RecursionError:
+            raise CorruptError(f"{self.path} has a key that nests too deep to be shown", file=self.path) from None
 
-    def _value(self, name: bytes, mode: int, filename: str | None, value: object) -> bytes:
+    def _value(self, name: bytes, mode: object, filename: object, value: object) -> bytes:
         from pickle import dumps
 
         if filename is None:
             if mode == _PICKLE:
-                return self._bytes(value, "value")
+                return self._bytes(value, "value", name)
+            if isinstance(value, str) and not value.isascii():
+                self._checked_text(name, value.encode("utf-8", "surrogateescape"))
             return dumps(value, _PROTOCOL)
+        if not isinstance(filename, str) or "\0" in filename:
+            raise self._corrupt(name, f"lies in a file whose name is none: {filename!r}")
         data = self._read_file(name, filename)
         if mode == _PICKLE:
             return data
         if mode not in (_BINARY, _TEXT):
-            raise CorruptError(f"{self.path}: the value of {name!r} is kept in an unknown way ({mode})", key=name)
+            raise self._corrupt(name, f"is kept in an unknown way ({mode!r})")
+        return dumps(data if mode == _BINARY else self._checked_text(name, data), _PROTOCOL)
+
+    def _checked_text(self, name: bytes, data: bytes) -> str:
         try:
-            return dumps(data if mode == _BINARY else data.decode("utf-8"), _PROTOCOL)
+            return data.decode("utf-8")
         except UnicodeDecodeError:
-            raise CorruptError(f"{self.path}: the value of {name!r} is text, but no UTF-8", key=name) from None
+            raise self._corrupt(name, "is text, but no UTF-8") from None
+
+    def _corrupt(self, name: bytes, problem: str) -> CorruptError:
+        return CorruptError(f"{self.path}: the value of {name!r} {problem}", file=self.path, key=name)
 
     def _read_file(self, name: bytes, filename: str) -> bytes:
         """Read the file of a value, which must lie in the folder of the cache."""
         folder = os.path.realpath(os.path.dirname(self.path))
         path = os.path.realpath(os.path.join(folder, filename))
         if not path.startswith(folder + os.sep):
-            raise CorruptError(f"{self.path}: the value of {name!r} lies outside the cache: {filename!r}", key=name)
+            raise self._corrupt(name, f"lies outside the cache: {filename!r}")
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
         except OSError as problem:
@@ -136,6 +150,10 @@ class DiskcacheDatabase(SqliteDatabase):
     def _walk_live(self) -> Iterator[tuple[bytes, tuple[Any, ...]]]:
         now = time.time()
         for _, key, raw, expiry, mode, filename, value in self._walk_rows(", ".join(_COLUMNS)):
+            if not isinstance(expiry, float | int | None):
+                raise CorruptError(
+                    f"{self.path} has an entry that expires at {expiry!r}, which is no time", file=self.path
+                )
             if expiry is None or expiry > now:
                 yield self._name(key, raw), (mode, filename, value)
 

@@ -16,7 +16,7 @@ import os
 import stat
 
 from hutch.codecs.base import joined
-from hutch.errors import CorruptError, UnsupportedFileError
+from hutch.errors import CorruptError, HutchError, UnsupportedFileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,11 +214,16 @@ def _name_of(key: object, path: str) -> bytes:
 
 
 def _encoded(key: bytes, value: Any, codec: Codec | None) -> bytes:
-    if codec is not None:
-        return joined(codec.encode(key, value))
-    from pickle import dumps
+    if codec is None:
+        from pickle import dumps
 
-    return dumps(value, _PROTOCOL)
+        return dumps(value, _PROTOCOL)
+    try:
+        return joined(codec.encode(key, value))
+    except HutchError:
+        raise
+    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
+        raise ValueError(f"the value of key {key!r} cannot be stored under {codec!r}: {problem}") from problem
 
 
 def _read_pickle(file: BinaryIO, unpickle: bool) -> Any:
@@ -236,8 +241,9 @@ def _read_plist(file: BinaryIO, path: str) -> Any:
     import plistlib
     from xml.parsers.expat import ExpatError
 
+    data = file.read()  # not from the file: of a binary one plistlib would ask for as much as that says there is
     try:
-        return plistlib.load(file)
+        return plistlib.loads(data)
     except (ExpatError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as problem:
         raise CorruptError(f"{path} is no property list: {problem}", file=path) from problem
 

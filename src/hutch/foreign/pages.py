@@ -74,6 +74,7 @@ class PagedDatabase(ReadOnlyDatabase):
     magic: int
     page_type: int
     versions: tuple[int, ...]
+    version_with_last_page: int  # the first that says how many pages there are: Berkeley DB 4.1's
 
     def _open(self) -> None:
         source = self._source
@@ -100,16 +101,21 @@ class PagedDatabase(ReadOnlyDatabase):
         source = self._source
         number, encryption, page_type, flags = struct.unpack_from(self._order + "I12xBBB", meta, 8)
         last_page, partitions = struct.unpack_from(self._order + "II", meta, 32)
+        is_sound = number == 0 and page_type == self.page_type
+        is_sound = is_sound and 512 <= page_bytes <= 65536 and not page_bytes & (page_bytes - 1)
+        if self._version < self.version_with_last_page:
+            # Nothing is encrypted, checked or parted yet, and in these places may stand what is of no use any more.
+            encryption = flags = partitions = 0
+            last_page = source.size_bytes // page_bytes - 1 if is_sound else 0
         if encryption:
             raise UnsupportedFileError(f"{source.path} is encrypted, so it can only be read by Berkeley DB")
         if flags & _HAS_PARTITIONS or partitions:
             raise UnsupportedFileError(f"{source.path} is one of several parts, and only a whole database can be read")
-        is_sound = number == 0 and page_type == self.page_type
-        is_sound = is_sound and 512 <= page_bytes <= 65536 and not page_bytes & (page_bytes - 1)
-        if not is_sound or (last_page + 1) * page_bytes > source.size_bytes:
+        # Where db_upgrade has put the number of the last page, that is of one page too many.
+        if not is_sound or last_page * page_bytes > source.size_bytes:
             raise source.corrupt("the first page of the database contradicts itself, or the file", 0)
         self._page_bytes = page_bytes
-        self._page_count = last_page + 1
+        self._page_count = min(last_page + 1, source.size_bytes // page_bytes)
         self._has_checksums = bool(flags & _HAS_CHECKSUMS)
         self._header_bytes = _CHECKED_HEADER_BYTES if self._has_checksums else _PAGE_HEADER_BYTES
         self._header = struct.Struct(self._order + "8xIIIHHBB")
