@@ -143,7 +143,7 @@ class Index(IndexHeader):
         have = len(self.file.view)
         if have < needed:
             # A new mapping starts without pages, so it had better be a rare one.
-            step = min(max(have >> 2, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
+            step = min(max(have >> 1, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
             self.file.grow(max(needed, have + step))
         pages = (len(self.file.view) - _HEADER) // _BUCKET
         self.room_for_buckets = pages // _STRIDE * (_STRIDE - 1) - 2 * _STRIDE
