@@ -201,10 +201,14 @@ class Pickling:
         except Exception:  # noqa: BLE001  # see above
             return None
 
-    def _load(self, key: str, data: Any, name: bytes | None = None) -> Any:
-        """The object that `data` makes, or an error that says what it was about."""
+    def _load(self, key: str, data: Any, name: bytes | None = None, codec: Codec | None = None) -> Any:
+        """The object that `data` makes, or an error that says what it was about.
+
+        Args:
+            codec: the one that was the shelf's when `data` was read; None: it is so still.
+        """
         try:
-            return self._codec.decode(self._encode_key(key) if name is None else name, data)
+            return (codec or self._codec).decode(self._encode_key(key) if name is None else name, data)
         except Exception as problem:
             self._explain(key, data, problem)
             raise
