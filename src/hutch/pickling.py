@@ -233,7 +233,7 @@ class Pickling:
         """
         if isinstance(problem, (ShelveError, HutchError)):
             return
-        if isinstance(problem, MemoryError):
+        if isinstance(problem, MemoryError) and not self._is_cut_off(data):
             problem.add_note(f"hutch: this was the value of key {key!r}")
             return
         if self._loads is not None and type(self._codec) is not Functions:
@@ -249,6 +249,16 @@ class Pickling:
             key=key,
             looks_like=looks_like,
         ) from problem
+
+    def _is_cut_off(self, data: Data) -> bool:
+        """Return whether it was a damaged pickle for which there was not enough memory."""
+        if self._loads is None and type(self._codec) is not Functions:
+            return False  # the codec has had its say
+        if not self._codec.makes_pickles:
+            return False
+        from hutch.codecs.whole import is_whole_pickle
+
+        return not is_whole_pickle(data)
 
 
 def _is_plain(codec: Any) -> bool:

@@ -33,6 +33,7 @@ from hutch.codecs.allowed import (
     zone_entry,
 )
 from hutch.codecs.base import Codec, refuse, show_key, show_options
+from hutch.codecs.framing import guess
 from hutch.codecs.glance import is_deep, is_simple, look, suffix_of
 from hutch.codecs.opcodes import Made, Walk
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
@@ -207,8 +208,8 @@ class SafePickle(Codec):
         return None
 
     def _about(self, key: bytes, data: bytes, problem: CodecError) -> CodecError:
-        """The same problem, with the key in it."""
-        if type(problem) is CodecError:
+        """The same problem, with the key in it; or, of bytes that look like no pickle, what they look like."""
+        if type(problem) is CodecError or guess(data) not in (None, "text", *self.reads):
             return refuse(self, key, data, str(problem))
         problem.args = (f"the value of key {show_key(key)} {problem}",)
         problem.key = key
