@@ -8,11 +8,11 @@ notes of `hutch.codecs.opcodes` before anything is made. The functions that pick
 
 from __future__ import annotations
 
-import re
 from enum import EnumType
 from types import ModuleType
 
 from hutch.codecs import opcodes
+from hutch.codecs.hopeless import refusal_of, successor
 from hutch.codecs.opcodes import Made
 from hutch.errors import CodecError
 
@@ -100,30 +100,12 @@ class Entry:
                 found = getattr(found, part)
                 if isinstance(found, ModuleType):  # a way round what is refused by name
                     raise CodecError(f"refers to {'.'.join(self.where)}, which leads through a module")
+            self._check(found)
             self._thing = found
         return self._thing
 
-
-# Modules of which a single function is enough to run anything, and what does the same among the builtins.
-_HOPELESS = re.compile(
-    r"(_codecs|_ctypes|_functools|_imp|_io|_operator|_pickle|_posixsubprocess|_thread|asyncio|bdb|code|codecs|copyreg|"
-    r"cProfile|ctypes|functools|gc|importlib|inspect|io|marshal|multiprocessing|nt|operator|os|pdb|pickle|pkgutil|posix|"
-    r"profile|pty|pydoc|runpy|shutil|signal|socket|subprocess|sys|timeit|types|webbrowser|zipimport)(\..*)?",
-    re.DOTALL,
-)
-_HARMLESS = frozenset([("types", "SimpleNamespace")])
-
-
-def is_hopeless(module: str, name: str) -> bool:
-    """Whether to allow that would be to allow everything."""
-    if (module, name) in _HARMLESS:
-        return False
-    if module == "builtins":
-        import builtins
-
-        thing = getattr(builtins, name, None)
-        return not (isinstance(thing, type) and issubclass(thing, BaseException))
-    return _HOPELESS.fullmatch(module) is not None
+    def _check(self, thing: Any) -> None:
+        """Refuse what turns out to be something else than its name says."""
 
 
 class UserEntry(Entry):
@@ -134,6 +116,11 @@ class UserEntry(Entry):
     def __init__(self, where: Global, thing: Any = None) -> None:
         super().__init__(where, self._rule, builds=self._builds, newobj=True, thing=thing)
         self._known: Rule | None = None
+
+    def _check(self, thing: Any) -> None:
+        reason = refusal_of(thing)
+        if reason is not None:
+            raise CodecError(f"refers to {'.'.join(self.where)}, which is not to be allowed: {reason}")
 
     def _rule(self, walk: Walk, items: list[Any]) -> bool:
         if self._known is None:
@@ -371,15 +358,3 @@ def rule_for(cls: Any) -> Rule:
 
 
 zone_entry = Entry(ZONE, _zone, bare=False)
-
-
-def successor(module: str, name: str) -> Global:
-    """Where this Python has what another one has written as module and name.
-
-    Python 2's names, of which protocols 0 to 2 are full, and the module that pathlib's classes had in 3.13.
-    """
-    if module == "pathlib._local":
-        return "pathlib", name
-    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-
-    return NAME_MAPPING.get((module, name)) or (IMPORT_MAPPING.get(module, module), name)

@@ -28,13 +28,13 @@ from hutch.codecs.allowed import (
     ZONE,
     Entry,
     UserEntry,
-    is_hopeless,
     successor,
     zone_entry,
 )
 from hutch.codecs.base import Codec, refuse, show_key, show_options
 from hutch.codecs.framing import guess
 from hutch.codecs.glance import is_deep, is_simple, look, suffix_of
+from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.opcodes import Made, Walk
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
 
@@ -66,7 +66,8 @@ class SafePickle(Codec):
         numpy: NumPy's arrays and scalars of numbers, text, bytes and times too. (Not arrays of objects, nor records.)
 
     Raises:
-        ValueError: `allow` has what would make it unsafe, such as `eval`.
+        ValueError: `allow` has what is no class, or would make it unsafe, such as `eval` or `subprocess.Popen`. Of the
+            standard library it takes what is known to be data. (What a name means is seen when it is imported.)
         TypeError: `allow` has what is neither a class nor a name.
 
     >>> codec = SafePickle()
@@ -104,10 +105,7 @@ class SafePickle(Codec):
             self._entries.update(ENTRIES)
         for item in self._allow:
             entry = _entry(item)
-            if entry.where not in self._entries:
-                self._entries[entry.where] = entry
-            elif not self._entries[entry.where].bare:
-                raise _hopeless(*entry.where)
+            self._entries.setdefault(entry.where, entry)
         find = self._find
 
         class Restricted(Unpickler):
@@ -296,15 +294,16 @@ def _entry(item: type | str) -> Entry:
         raise TypeError(f"allow takes classes and their names, not {item!r}")
     if module == "pathlib._local":
         module = "pathlib"
-    if (module, name) not in DATA and (
-        is_hopeless(module, name) or (isinstance(item, type) and issubclass(item, type))
-    ):
-        raise _hopeless(module, name)
-    return UserEntry((module, name), item if isinstance(item, type) else None)
-
-
-def _hopeless(module: str, name: str) -> ValueError:
-    return ValueError(f"to allow {module}.{name} would be to allow a pickle to do anything")
+    known = DATA.get((module, name)) or DATA.get(successor(module, name))
+    if known is not None and known.bare:
+        return known
+    thing = item if isinstance(item, type) else found_in_memory(module, name)
+    reason = refusal_of_name(module, name)
+    if reason is None or isinstance(item, type):
+        reason = refusal_of(thing) if thing is not None else None
+    if reason is not None:
+        raise ValueError(f"SafePickle does not allow {module}.{name}: {reason}")
+    return UserEntry((module, name), thing)
 
 
 def _forbidden(module: str, name: str) -> ForbiddenGlobalError:
