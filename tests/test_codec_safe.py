@@ -46,7 +46,7 @@ import attacks
 from children import Child, Line
 from hutch.codecs import SafePickle
 from hutch.codecs.glance import is_deep, is_simple, look
-from hutch.codecs.opcodes import globals_of, walk
+from hutch.codecs.opcodes import Walk, globals_of, walk
 from hutch.errors import CodecError, ForbiddenGlobalError, HutchError, LimitError, WrongCodecError
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -712,7 +712,7 @@ def test_a_quick_look_at_the_depth_tells_the_same(value: Any, limit: int) -> Non
         slowly = is_deep(thing, limit)
         for most in (1, 20, 10**6):
             assert is_deep(thing, limit, most) == slowly
-        found = look(pickle.dumps(thing), PLAIN._suffixes, 10**9)
+        found = look(pickle.dumps(thing), PLAIN._names, 10**9)
         if found is not None and not found[0] and not found[2]:
             assert is_deep(thing, limit, is_tree=True) == slowly
 
@@ -881,7 +881,7 @@ def test_a_glance_sees_what_a_walk_and_an_unpickler_see(seed: int) -> None:
     told = 0
     for _ in range(8000):
         data = mutated(generator) if generator.random() < 0.9 else generator.choice(SEEDS)
-        simple, found = is_simple(data), look(data, ALLOWING._suffixes, 10**9)
+        simple, found = is_simple(data), look(data, ALLOWING._names, 10**9)
         if found is None:
             assert not simple
             continue
@@ -891,9 +891,103 @@ def test_a_glance_sees_what_a_walk_and_an_unpickler_see(seed: int) -> None:
             walked = walk(data)
         except CodecError:
             continue
+        judged = Walk(data, ALLOWING, max_work=(1 << 20) + 64 * len(data))
+        try:
+            judged.run()
+        except ForbiddenGlobalError as problem:  # what may be called with anything is called with it, or is no function
+            entry = ALLOWING._entries.get((problem.module, problem.name))
+            assert entry is None or entry.is_free or entry.is_callable or entry.has_members
+            assert "uses" in str(problem) if entry else "calls what a call has returned" in str(problem)
         assert bool(walked.globals) == found[0]
         assert not walked.persistent and not walked.extensions and walked.end == len(data)
     assert told > 300
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {(number, -number): number for number in range(3000)},
+        {(f"key {number}", number): [f"value {number}"] for number in range(20_000)},  # in several frames
+        [{"name": "plum", "at": (number, 0.5), "tags": ["a", "b"]} for number in range(1500)],
+        [(number, None, b"x" * 9) for number in range(2000)],
+        {Colour.RED: 1, Colour.BLUE: [Colour.RED] * 5},
+        [Access.READ, Access.WRITE, Access.READ | Access.WRITE] * 9,
+        {dt.date(2020, 1, 1 + number % 28): (number,) for number in range(99)},
+        {(number,) for number in range(2000)},
+        [frozenset(["a", number]) for number in range(50)],
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_a_glance_is_enough_for_flat_tuples_and_enums(value: Any, protocol: int) -> None:
+    data = pickle.dumps(value, protocol)
+    assert look(data, ALLOWING._names, 1000) is not None
+    assert ALLOWING.decode(KEY, data) == value
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_glance_is_enough_for_classes_of_older_pickles(protocol: int) -> None:
+    for value in ([Recipe(str(number), ["x"], None) for number in range(50)], [uuid.UUID(int=5)]):  # type: ignore[arg-type]
+        data = pickle.dumps(value, protocol)
+        assert look(data, ALLOWING._names, 1000) is not None
+        assert ALLOWING.decode(KEY, data) == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"}\x94K\x01K\x02\x86\x94h\x01h\x01\x86Ns.",
+        b"}\x94K\x01\x85\x94" + b"".join(b"h%ch%c\x86\x94" % (n, n) for n in range(1, 60)) + b"Ns.",
+        b"}\x94K\x01\x85\x94" + b"".join(b"h%c\x85\x94" % n for n in range(1, 60)) + b"Ns.",
+        b"}\x94" + b"".join(b"h%ch%cK\x01\x87\x94" % (n, n) for n in range(60)) + b"Ns.",
+        b"}\x94)" + b"K\x01\x86" * 2000 + b"Ns.",
+        b"}\x94)" + b"K\x01K\x02\x87" * 2000 + b"Ns.",
+        b"}\x94)" + b"\x85" * 2000 + b"Ns.",
+        b"}\x94K\x01" + b"\x85" * 2000 + b"Ns.",
+        b"}\x94(" + b"K\x01" * 3000 + b"t\x94Nsh\x01Ns.",
+        b"\x8c\x0ftest_codec_safe\x94\x8c\x06Colour\x94\x93\x94\x8c\x03red\x85\x94R}(\x8c\x07_value_K\x05ub.",
+        b"\x8c\x0ftest_codec_safe\x94\x8c\x06Recipe\x94\x93\x94N}(\x8c\x04nameK\x05u\x86b.",
+        b"\x8c\x0ftest_codec_safe\x94\x8c\x03Row\x94\x93\x94K\x01K\x02\x86\x81.",
+    ],
+    ids=range(12),
+)
+def test_a_glance_is_not_enough_for_tuples_in_tuples_nor_for_what_is_built(body: bytes) -> None:
+    """Else hashing them would not end, or take more stack than there is, or everybody's enum would change."""
+    assert look(b"\x80\x04" + body, ALLOWING._names, 1000) is None
+    assert look(b"\x80\x04]\x94" + body[:-1] + b"a.", ALLOWING._names, 1000) is None
+
+
+def test_an_enum_is_handed_on_to_the_glance_only_if_no_call_makes_another_one() -> None:
+    class Empty(enum.Enum):
+        pass
+
+    class Meta(enum.EnumType):
+        pass
+
+    class Custom(enum.Enum, metaclass=Meta):
+        ONE = 1
+
+    class Hashing(enum.Enum):
+        ONE = 1
+
+        def __hash__(self) -> int:
+            raise AssertionError
+
+    class Called(enum.Enum):
+        ONE = 1
+
+        def __call__(self) -> None:
+            raise AssertionError
+
+    for cls in (Empty, Custom, Hashing, Called, enum.Enum, enum.IntFlag):
+        assert not SafePickle([cls])._entries[cls.__module__, cls.__qualname__].has_members
+    for cls in (Colour, Access):
+        assert SafePickle([cls])._entries[cls.__module__, cls.__qualname__].has_members
+        for arguments in (b"X\x01\0\0\0AX\x03\0\0\0a b\x86", b"K\x01NNN\x87", b")"):
+            for call in (b"R", b"\x81"):
+                data = attacks.global_(cls.__module__, cls.__qualname__) + arguments + call + b"."
+                with pytest.raises(CodecError):
+                    ALLOWING.decode(KEY, b"\x80\x04" + data)
 
 
 @given(values, st.sampled_from(PROTOCOLS))
@@ -901,7 +995,7 @@ def test_a_glance_sees_what_a_walk_and_an_unpickler_see(seed: int) -> None:
 def test_a_glance_tells_whether_anything_is_used_twice(value: Any, protocol: int) -> None:
     for thing in (value, [value, value], [str(value)] * 2, [[value], (NUMBERS[:300], 0.25)]):
         data = pickle.dumps(thing, protocol)
-        found = look(data, PLAIN._suffixes, 10**9)
+        found = look(data, PLAIN._names, 10**9)
         if found is not None and not found[2]:
             assert not {opcode.name for opcode, _, _ in pickletools.genops(data)} & {"BINGET", "LONG_BINGET", "GET"}
 

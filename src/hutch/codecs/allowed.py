@@ -8,7 +8,7 @@ notes of `hutch.codecs.opcodes` before anything is made. The functions that pick
 
 from __future__ import annotations
 
-from enum import EnumType
+from enum import Enum, EnumType
 from types import ModuleType
 
 from hutch.codecs import opcodes
@@ -90,6 +90,11 @@ class Entry:
         return self.where in _FREE
 
     @property
+    def has_members(self) -> bool:
+        """Whether it is an enum that has members, so that no call of it makes another one; they hash at once."""
+        return False
+
+    @property
     def thing(self) -> Any:
         """The class itself, or what stands in for a function. Imports its module the first time."""
         if self._thing is None:
@@ -140,6 +145,17 @@ class UserEntry(Entry):
             and rule_for(cls) is _anything
             and not any("__call__" in vars(base) for base in cls.__mro__)
             and not issubclass(cls, (dict, tuple))
+        )
+
+    @property
+    def has_members(self) -> bool:
+        cls: Any = self._thing
+        hashes: Any = (Enum.__hash__, int.__hash__, str.__hash__)
+        return (
+            type(cls) is EnumType
+            and bool(cls.__members__)
+            and cls.__hash__ in hashes
+            and not any("__call__" in vars(base) for base in cls.__mro__)
         )
 
     def _builds(self, walk: Walk, items: list[Any]) -> bool:

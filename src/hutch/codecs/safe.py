@@ -33,7 +33,7 @@ from hutch.codecs.allowed import (
 )
 from hutch.codecs.base import Codec, refuse, show_key, show_options
 from hutch.codecs.framing import guess
-from hutch.codecs.glance import is_deep, is_simple, look, suffix_of
+from hutch.codecs.glance import Names, is_deep, is_simple, look
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.opcodes import Made, Walk
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
@@ -115,9 +115,10 @@ class SafePickle(Codec):
 
         self._unpickler = Restricted
         entries = self._entries.items()
-        self._suffixes = (
-            tuple(suffix_of(*where) for where, entry in entries if entry.is_free),
-            tuple(suffix_of(*where) for where, entry in entries if entry.is_callable),
+        self._names = (
+            Names(where for where, entry in entries if entry.is_free),
+            Names(where for where, entry in entries if entry.is_callable),
+            Names(where for where, entry in entries if entry.is_free or entry.has_members),
         )
 
     def __repr__(self) -> str:
@@ -187,7 +188,7 @@ class SafePickle(Codec):
             raise LimitError(
                 f"the value of key {show_key(key)} is a pickle of {size} bytes; max_bytes is {self._max_bytes}", key=key
             )
-        found = look(data, self._suffixes, self._max_depth)
+        found = look(data, self._names, self._max_depth)
         if found is not None:
             return found
         walk = Walk(data, self, max_depth=self._max_depth, max_work=(1 << 20) + _WORK_PER_BYTE * size)
