@@ -727,6 +727,64 @@ def test_threads_that_store_while_all_is_one_transaction(path: str) -> None:
         assert under(shelf.dict, Pickle()) == EXAMPLES | {"by a thread": ["plums"]}
 
 
+def test_another_process_that_writes_right_behind_the_end_changes_nothing(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what it stores in the place of the last entry, nor that it deletes that, undoes what was committed."""
+    leave = hutch.edit.ShelfTransaction.__exit__
+    for change in ("store", "delete"):
+        fill(path, Json())
+
+        def leave_and_write(self: Any, *problem: Any, change: str = change) -> None:
+            leave(self, *problem)
+            with hutch.dbm.open(path) as db:
+                for key in EXAMPLES:
+                    if change == "store":
+                        db[key] = pickle.dumps("changed")
+                    else:
+                        del db[key]
+
+        with hutch.open(path, codec=Json()) as shelf, monkeypatch.context() as patch:
+            patch.setattr(hutch.edit.ShelfTransaction, "__exit__", leave_and_write)
+            shelf.recode(Pickle())
+            patch.undo()
+            assert type(shelf.codec) is Pickle
+            assert dict(shelf) == (dict.fromkeys(EXAMPLES, "changed") if change == "store" else {})
+
+
+@pytest.mark.parametrize("writeback", [False, True])
+@pytest.mark.parametrize("is_spared", [False, True])
+@pytest.mark.parametrize("name", ["Encrypted", "Signed", "Compressed"])
+def test_what_is_edited_in_a_mixture_is_wrapped_as_well(path: str, writeback: bool, is_spared: bool, name: str) -> None:
+    """Everything that is stored is the new codec's, whichever way it takes: no secret is left in the open."""
+    new = CODECS[name]()
+    fill(path, Own() if is_spared else None, {"secret": ["s3cret"], "other": ["s3cret"], "third": [1]})
+    with hutch.dbm.open(path) as db:
+        db["bad"] = b"cno\nwhere\n."
+    with hutch.open(path, writeback=writeback, codec=Own() if is_spared else None) as shelf:
+        assert len(shelf.recode(new, errors="skip").skipped) == 1
+        assert type(shelf.codec) is (hutch.mixed.Spared if is_spared else hutch.mixed.Mixed)
+        with shelf.edit("secret") as value:
+            value.append("s3cret too")
+        shelf.modify("other", lambda value: [*value, "more s3cret"])
+        with pytest.raises(ZeroDivisionError), shelf.transaction():
+            shelf["third"].append(1 // 0)
+        if writeback:
+            with pytest.raises(ZeroDivisionError), shelf.transaction():
+                shelf["third"].append(5)
+                1 // 0  # noqa: B018  # the cache goes back
+            shelf["third"].append(2)
+            shelf.sync()
+        shelf.update(fourth=["s3cret"])
+        shelf.setdefault("fifth", ["s3cret"])
+        expected = {"secret": ["s3cret", "s3cret too"], "other": ["s3cret", "more s3cret"], "fourth": ["s3cret"],
+                    "fifth": ["s3cret"], "third": [1, 2] if writeback else [1]}  # fmt: skip
+        del shelf["bad"]
+        assert dict(shelf) == under(shelf.dict, new) == expected
+        if name == "Encrypted":
+            assert not any(b"s3cret" in data for data in shelf.dict.values())
+
+
 def test_a_wrapper_of_ones_own_is_never_told_by_its_bytes() -> None:
     class Reversed(Compressed):
         """Its bytes may look like anything."""

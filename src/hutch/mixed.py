@@ -104,6 +104,11 @@ class _Both(Codec):
         self.new = new
         self.old = old
 
+    @property
+    def writer(self) -> Codec:
+        """The one that makes the bytes of what is stored."""
+        return _writer(self.new)
+
     def of(self, name: bytes, data: Data) -> Codec:
         """The one that an entry is under."""
         raise NotImplementedError
@@ -179,6 +184,11 @@ class Mixed(Codec):
     def __init__(self, codecs: tuple[Codec, ...]) -> None:
         self.codecs = codecs
 
+    @property
+    def writer(self) -> Codec:
+        """The one that makes the bytes of what is stored."""
+        return _writer(self.codecs[0])
+
     def encode(self, key: bytes, value: Any) -> Any:
         return self.codecs[0].encode(key, value)
 
@@ -222,6 +232,11 @@ def _fits(codec: Codec, key: bytes, data: Data) -> bool:
         return _written_in(codec.inner_bytes(key, data), language)
     except CodecError:
         return False
+
+
+def _writer(codec: Codec) -> Codec:
+    writer: Codec = getattr(codec, "writer", codec)
+    return writer
 
 
 def _inner_encode(codec: Any, key: bytes, value: Any) -> Any:

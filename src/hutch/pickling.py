@@ -215,11 +215,16 @@ class Pickling:
 
     def _load_inner(self, key: str, data: Any) -> Any:
         """The object of which `_dump_inner` has made `data`."""
-        return innermost(self._codec).decode(self._encode_key(key), data)
+        return innermost(self._writer()).decode(self._encode_key(key), data)
 
     def _wraps(self) -> bool:
         """Return whether the bytes below are others than `_dump_inner` gives."""
-        return getattr(self._codec, "inner", None) is not None
+        return getattr(self._writer(), "inner", None) is not None
+
+    def _writer(self) -> Codec:
+        """The codec that makes bytes of objects: the new one, while a shelf is recoded."""
+        writer: Codec = getattr(self._codec, "writer", self._codec)
+        return writer
 
     def _inner_encode(self, name: bytes, value: Any) -> Any:
         codec = self._codec

@@ -144,6 +144,7 @@ class _Work:
         """
         shelf = self.shelf
         underway = Underway(self.new, old)
+        is_committed = False
         try:
             with shelf.transaction():
                 shelf._use(underway)
@@ -154,8 +155,9 @@ class _Work:
                     shelf._use(old)
                     raise
                 self.is_done = True
+            is_committed = True
         finally:
-            if not self.is_stored():
+            if not is_committed and not self.is_stored():
                 shelf._use(old)
             else:
                 shelf._use(Spared(self.new, old, self.left) if self.skipped else self.new)
