@@ -90,6 +90,11 @@ class Entry:
         return self.where in _FREE
 
     @property
+    def begins_empty(self) -> bool:
+        """Whether it may be called with nothing, and filled then, while what it makes cannot be hashed."""
+        return self.where in _EMPTY
+
+    @property
     def has_members(self) -> bool:
         """Whether it is an enum that has members, so that no call of it makes another one; they hash at once."""
         return False
@@ -306,6 +311,8 @@ _FREE = frozenset(
     + [("pathlib", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath")]
     + [("decimal", "Decimal"), ("uuid", "UUID"), ("builtins", "complex"), ("builtins", "slice")]
 )
+
+_EMPTY = frozenset([("collections", "OrderedDict"), ("collections", "deque")])
 
 
 def _entries() -> dict[Global, Entry]:

@@ -131,8 +131,9 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int) -> tuple[bool, b
     """Whether a pickle names a class, whether it may nest deeper than `max_depth`, and use things twice. O(len(data)).
 
     Args:
-        names: for each kind, classes: those that may be called with anything, and hashed; those that may be called,
-            but perhaps not hashed; the first ones again, and enums that have members.
+        names: for each kind, classes: those that may be called with anything, and hashed, and such as may be called
+            with nothing (there is no other tuple); those that may be called, but perhaps not hashed; the first ones
+            again, and enums that have members.
 
     Returns:
         None where only a walk can tell whether it does harm.

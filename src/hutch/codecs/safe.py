@@ -116,7 +116,7 @@ class SafePickle(Codec):
         self._unpickler = Restricted
         entries = self._entries.items()
         self._names = (
-            Names(where for where, entry in entries if entry.is_free),
+            Names(where for where, entry in entries if entry.is_free or entry.begins_empty),
             Names(where for where, entry in entries if entry.is_callable),
             Names(where for where, entry in entries if entry.is_free or entry.has_members),
         )
