@@ -506,7 +506,7 @@ class Generic(NamedTuple("Generic", [("value", Any)])):  # made by a function, a
 run = subprocess.run
 Popen = subprocess.Popen
 
-HOPELESS = (Path(__file__).parent / "fixtures" / "hopeless_names.txt").read_text().split()
+HOPELESS = (Path(__file__).parent / "hopeless_names.txt").read_text().split()
 
 
 @pytest.mark.parametrize("name", HOPELESS)
@@ -525,6 +525,19 @@ def test_what_leads_to_anything_cannot_be_allowed(name: str) -> None:
 def test_nor_can_such_a_class_itself(cls: Any) -> None:
     with pytest.raises(ValueError, match="SafePickle does not allow"):
         SafePickle([cls])
+
+
+def test_numpy_s_arrays_are_allowed_in_one_way_only() -> None:
+    """Their states decide how memory is read: those are looked at with numpy=True, and nowhere else."""
+    np = pytest.importorskip("numpy")
+    for item in (np.ndarray, np.dtype, np.matrix, np.recarray, np.ma.MaskedArray, "numpy.ndarray", "numpy:dtype"):
+        with pytest.raises(ValueError, match="numpy=True"):
+            SafePickle([item])
+    both = SafePickle([np.ndarray, "numpy.dtype"], numpy=True)
+    assert both.decode(KEY, both.encode(KEY, np.arange(3))).tolist() == [0, 1, 2]
+    assert SafePickle([np.float64])  # a scalar's class
+    with pytest.raises(ForbiddenGlobalError):
+        both.decode(KEY, pickle.dumps(np.array([object]), 4))
 
 
 def test_what_a_name_means_is_looked_at_when_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,8 @@ _HOPELESS = re.compile(
 )
 _HARMLESS = frozenset([("types", "SimpleNamespace"), ("os", "PathLike")])
 _HARMFUL = frozenset([("numpy", "memmap"), ("numpy", "vectorize")])  # a file of any name; a call of anything
+_ARRAYS = frozenset([("numpy", "ndarray"), ("numpy", "dtype")])
+_STATES = "its state decides how memory is read: arrays are for SafePickle(numpy=True)"
 # Classes of the standard library that are data, beside those that need no allowing. Their constructors do nothing else.
 _DATA: dict[str, str] = {
     "argparse": "Namespace",
@@ -89,6 +91,8 @@ def refusal_of_name(module: str, name: str) -> str | None:
         home = f"{home}.{part}" if part else home
         if _HOPELESS.fullmatch(home):
             return _ANYTHING
+    if (module, name) in _ARRAYS:
+        return _STATES
     return _ANYTHING if (module, name) in _HARMFUL else None
 
 
@@ -105,6 +109,8 @@ def refusal_of(thing: Any) -> str | None:
     if reason is None:
         for base in thing.__mro__[1:]:
             home = (base.__module__, base.__qualname__)
+            if home in _ARRAYS:
+                return _STATES
             if home in _HARMFUL or (home not in _HARMLESS and _HOPELESS.fullmatch(home[0])):
                 return f"it is a {'.'.join(home)}, and {_ANYTHING}"
     return reason

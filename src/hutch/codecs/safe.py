@@ -104,7 +104,7 @@ class SafePickle(Codec):
 
             self._entries.update(ENTRIES)
         for item in self._allow:
-            entry = _entry(item)
+            entry = _entry(item, self._entries)
             self._entries.setdefault(entry.where, entry)
         find = self._find
 
@@ -281,8 +281,8 @@ def _restore(allow: tuple[type | str, ...], arguments: dict[str, Any]) -> SafePi
     return SafePickle(allow, **arguments)
 
 
-def _entry(item: type | str) -> Entry:
-    """What the user allows."""
+def _entry(item: type | str, entries: dict[Global, Entry]) -> Entry:
+    """What the user allows; one of `entries`, if it is there already."""
     if isinstance(item, type):
         module, name = item.__module__, item.__qualname__
     elif isinstance(item, str):
@@ -295,7 +295,7 @@ def _entry(item: type | str) -> Entry:
         raise TypeError(f"allow takes classes and their names, not {item!r}")
     if module == "pathlib._local":
         module = "pathlib"
-    known = DATA.get((module, name)) or DATA.get(successor(module, name))
+    known = entries.get((module, name)) or entries.get(successor(module, name))
     if known is not None and known.bare:
         return known
     thing = item if isinstance(item, type) else found_in_memory(module, name)
