@@ -339,6 +339,52 @@ def test_recode_takes_in_what_others_store_meanwhile(own: Path, monkeypatch: pyt
         assert shelf["k7"] == 7
 
 
+def test_recode_takes_no_planted_value_along(own: Path) -> None:
+    """Neither signs it with a new key, nor leaves it behind where a signature was taken off."""
+    Path("next").write_bytes(SECRET[::-1])
+    with dbm.open("mixed", "r") as database:
+        loud = database["loud"]
+    with hutch.open("x", codec=Signed(Pickle(), SECRET)) as shelf:
+        shelf.update(a=1, b=[2])
+    with dbm.open("x", "w") as database:
+        database["planted"] = loud
+        before = dict(database.items())
+    for arguments in (
+        ["--key-file", "secret"],
+        ["--signed", "--key-file", "next", "--key-file", "secret"],
+        ["--encrypted", "--key-file", "secret"],
+        ["--compress", "zlib", "--key-file", "secret"],
+        ["--codec", "pickle", "--unpickle", "--key-file", "secret"],
+        ["--codec", "json", "--unpickle", "--key-file", "secret"],
+    ):
+        answer = command("recode", "x", *arguments)
+        assert answer.code == 5, arguments
+        assert "planted" in answer.err
+        assert "nothing has been changed" in answer.err
+        with dbm.open("x", "r") as database:
+            assert dict(database.items()) == before
+    assert not Path("unpickled").exists()
+    assert command("recode", "x", "--key-file", "secret", "--trust-unsigned").code == 0
+    with dbm.open("x", "w") as database:
+        assert database["planted"] == loud
+        del database["planted"]
+    with hutch.open("x", "r") as shelf:
+        assert dict(shelf) == {"a": 1, "b": [2]}
+
+
+def test_recode_runs_no_pickle_among_other_values(own: Path) -> None:
+    with dbm.open("mixed", "r") as database:
+        loud = database["loud"]
+    with hutch.open("x", codec=Json()) as shelf:
+        shelf.update(a=1, b=[2])
+        shelf.dict["planted"] = loud
+    for arguments in ([], ["--unpickle"], ["--from", "json"], ["--from", "json", "--unpickle"]):
+        answer = command("recode", "x", "--codec", "pickle", *arguments)
+        assert answer.code == 5, arguments
+        assert "planted" in answer.err
+        assert not Path("unpickled").exists()
+
+
 def test_recode_of_other_values(own: Path) -> None:
     assert command("recode", "stdlib", "--from", "raw", "--codec", "msgpack").code == 0
     assert command("get", "stdlib", "pears", "--codec", "msgpack").out == "b'green'\n"

@@ -103,8 +103,11 @@ def test_pickles_of_all_kinds(protocol: int) -> None:
     ("data", "name"),
     [
         (b"", None),
-        (b"\x00", None),
-        (b"\x07", None),
+        (b"\x00", "MessagePack"),
+        (b"\x07", "MessagePack"),
+        (b"7", "Json"),
+        (b"T", "Marshal"),
+        (b"x", "text"),
         (b"\xff\xfe\x00", None),
         (b"\xc1HT", None),
         (b"\xc1HT\x00", None),

@@ -91,14 +91,16 @@ class Beyond(Writeback):
 
         An interruption at any moment, be it Ctrl-C or a kill, leaves every entry readable: some under the
         old codec, the others under the new one. The shelf reads both until a second call has finished, and
-        that call may come from another process that has opened the shelf with either. Other processes may
-        write meanwhile; what they store under the old codec is rewritten too.
+        that call may come from another process that has opened the shelf with the old one. Other processes
+        may write meanwhile; what they store under the old codec is rewritten too.
 
         That holds where an entry's bytes say which of the codecs has made them: for those of `hutch.codecs`
         that write pickles, JSON or property lists, whatever wraps them, and for different wrappers of the
         same codec. For all others (a codec of your own, a serializer, a change between MessagePack or marshal
         and something else) it is one transaction: others wait, the new values are kept in memory, and an
-        interruption leaves all as it was, in a mapping that has such transactions. O(bytes).
+        interruption leaves all as it was, in a mapping that has such transactions. So it is where the new codec
+        reads what the old one is there to refuse: from one that runs nothing to pickles, or from one with a key to
+        one without. There every entry has to pass the old codec; none counts as rewritten by its looks. O(bytes).
 
         Args:
             codec: the new one; None: pickles, as without any codec.
@@ -107,7 +109,8 @@ class Beyond(Writeback):
             errors: what to do about an entry that the old codec cannot read or the new one not write:
                 ``'raise'`` the error (what has been rewritten stays so; call this again when the entry is
                 mended or deleted, or go back with the old codec); or ``'skip'`` it and leave it as it is, in
-                which case the shelf goes on reading both.
+                which case this shelf goes on reading both. Delete what the old codec has refused to run before
+                you open the shelf with one that runs it.
 
         Returns:
             A report: `entry_count`, `recoded_count`, and `skipped`, a tuple of keys and errors.

@@ -201,21 +201,30 @@ class Pickling:
         except Exception:  # noqa: BLE001  # see above
             return None
 
-    def _load(self, key: str, data: Any, name: bytes | None = None) -> Any:
-        """The object that `data` makes, or an error that says what it was about."""
+    def _load(self, key: str, data: Any, name: bytes | None = None, codec: Codec | None = None) -> Any:
+        """The object that `data` makes, or an error that says what it was about.
+
+        Args:
+            codec: the one that was the shelf's when `data` was read; None: it is so still.
+        """
         try:
-            return self._codec.decode(self._encode_key(key) if name is None else name, data)
+            return (codec or self._codec).decode(self._encode_key(key) if name is None else name, data)
         except Exception as problem:
             self._explain(key, data, problem)
             raise
 
     def _load_inner(self, key: str, data: Any) -> Any:
         """The object of which `_dump_inner` has made `data`."""
-        return innermost(self._codec).decode(self._encode_key(key), data)
+        return innermost(self._writer()).decode(self._encode_key(key), data)
 
     def _wraps(self) -> bool:
         """Return whether the bytes below are others than `_dump_inner` gives."""
-        return getattr(self._codec, "inner", None) is not None
+        return getattr(self._writer(), "inner", None) is not None
+
+    def _writer(self) -> Codec:
+        """The codec that makes bytes of objects: the new one, while a shelf is recoded."""
+        writer: Codec = getattr(self._codec, "writer", self._codec)
+        return writer
 
     def _inner_encode(self, name: bytes, value: Any) -> Any:
         codec = self._codec
@@ -229,7 +238,7 @@ class Pickling:
         """
         if isinstance(problem, (ShelveError, HutchError)):
             return
-        if isinstance(problem, MemoryError):
+        if isinstance(problem, MemoryError) and not self._is_cut_off(data):
             problem.add_note(f"hutch: this was the value of key {key!r}")
             return
         if self._loads is not None and type(self._codec) is not Functions:
@@ -245,6 +254,16 @@ class Pickling:
             key=key,
             looks_like=looks_like,
         ) from problem
+
+    def _is_cut_off(self, data: Data) -> bool:
+        """Return whether it was a damaged pickle for which there was not enough memory."""
+        if self._loads is None and type(self._codec) is not Functions:
+            return False  # the codec has had its say
+        if not self._codec.makes_pickles:
+            return False
+        from hutch.codecs.whole import is_whole_pickle
+
+        return not is_whole_pickle(data)
 
 
 def _is_plain(codec: Any) -> bool:

@@ -8,8 +8,10 @@ would be wrong as soon as somebody else stores an entry. The bytes themselves ha
   in between others may write, and an interruption leaves a mixture that `Mixed` reads and a second call finishes. An
   entry that both codecs could have made (a key is rotated, a class renamed) is rewritten each time: that changes
   nothing but its bytes.
-- Bytes could be mixed up: a codec of the user's own, or a format that leaves no mark. Then all is one transaction, so
-  that there is no mixture to be read.
+- Bytes could be mixed up: a codec of the user's own, or a format that leaves no mark. Or they could have been planted:
+  the new codec runs pickles, say, and the old one read JSON, so that a pickle is either rewritten already or something
+  that the old codec is there to refuse. Then all is one transaction, so that there is no mixture to be read: every
+  entry has to pass the old codec.
 
 That bytes fit a codec is found out by taking off what wraps them: nothing is unpickled for it.
 """
@@ -21,37 +23,28 @@ from dataclasses import dataclass
 from itertools import islice
 
 from hutch.cache import MISSING
-from hutch.codecs.base import Codec, innermost, joined
-from hutch.codecs.framing import BUFFERS, MAGIC_BYTES
-from hutch.errors import CodecError, TransactionError
-from hutch.pickling import Functions, check_codec, storable
+from hutch.codecs.base import joined
+from hutch.errors import TransactionError
+from hutch.mixed import Mixed, Spared, Underway, digest_of, is_laxer, tells_apart
+from hutch.pickling import check_codec, storable
 from hutch.undo import UndoLog
 from hutch.views import Skipped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, Literal, TypeAlias
 
-    from hutch.codecs.base import Data
+    from hutch.codecs.base import Codec
     from hutch.shelf import Shelf
 
     Progress: TypeAlias = Callable[[int, int], object]
 
-__all__ = ["Mixed", "RecodeReport", "recode"]
+__all__ = ["RecodeReport", "recode"]
 
 _BATCH_ENTRIES = 256
 _BATCH_BYTES = 4 << 20
 _FREE_PASSES = 3  # over a shelf in which others go on storing entries under the old codec; then they have to wait
-
-_FRAME = BUFFERS[: MAGIC_BYTES - 1]
-_LANGUAGES = {
-    "Json": "json",
-    "Plist": "plist",
-    "Marshal": "marshal",
-    "MessagePack": "msgpack",
-}
-_MARKED = ("pickle", "json", "plist")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,94 +62,6 @@ class RecodeReport:
     skipped: tuple[Skipped, ...]
 
 
-def language_of(codec: Codec) -> str | None:
-    """What the innermost codec writes, if that is something whose bytes are known; None: anything."""
-    inner = innermost(codec)
-    if type(inner) is not Functions and not type(inner).__module__.startswith("hutch.codecs."):
-        return None  # a user's own, whatever it says
-    return "pickle" if inner.makes_pickles else _LANGUAGES.get(inner.name)
-
-
-def _written_in(data: Data, language: str) -> bool:
-    """Whether bytes are in this of several languages, for bytes that are in one of them, or a frame. O(1)."""
-    if data[: len(_FRAME)] == _FRAME:
-        return language == "pickle" and data[:MAGIC_BYTES] == BUFFERS
-    if language not in _MARKED:
-        return True  # the only one that comes into question
-    if data[:1] == b"<" or data[:6] == b"bplist":
-        return language == "plist"
-    # No JSON ends with a full stop, or begins with a byte that is no ASCII.
-    is_pickle = data[:1] == b"\x80" or data[-1:] == b"."
-    return language == ("pickle" if is_pickle else "json")
-
-
-def tells_apart(codecs: Iterable[Codec]) -> bool:
-    """Whether the bytes of an entry say which of `codecs` may read it, so that all that may agree about its value."""
-    languages = {language_of(codec) for codec in codecs}
-    return None not in languages and (len(languages) == 1 or languages <= set(_MARKED))
-
-
-class Mixed(Codec):
-    """Reads entries under any of several codecs, and writes the first: what a shelf has while it is recoded.
-
-    Attributes:
-        codecs: the new one, then those that entries may still be under.
-    """
-
-    name = "Mixed"
-
-    def __init__(self, codecs: tuple[Codec, ...]) -> None:
-        self.codecs = codecs
-
-    def encode(self, key: bytes, value: Any) -> Any:
-        return self.codecs[0].encode(key, value)
-
-    def inner_encode(self, key: bytes, value: Any) -> Any:
-        return self.codecs[0].inner_encode(key, value)
-
-    def fitting(self, key: bytes, data: Data) -> list[Codec]:
-        """Those that the bytes of an entry fit, in order."""
-        return [codec for codec in self.codecs if _fits(codec, key, data)]
-
-    def decode(self, key: bytes, data: Data) -> Any:
-        problem = None
-        for codec in self._trusted(self.fitting(key, data)):
-            try:
-                return codec.decode(key, joined(data))
-            except Exception as reason:  # noqa: BLE001  # raised if no other fits
-                problem = problem or reason
-        if problem is not None:
-            raise problem
-        return self.codecs[-1].decode(key, joined(data))  # it fits none: an error that says so
-
-    def _trusted(self, fitting: list[Codec]) -> list[Codec]:
-        """Those that may read an entry: what an old codec refuses to run, no new one is to run in its place."""
-        if any(_is_inert(codec) for codec in fitting if codec is not self.codecs[0]):
-            return [codec for codec in fitting if _is_inert(codec)]
-        return fitting
-
-    def inner_bytes(self, key: bytes, data: Data) -> Data:
-        for codec in self.fitting(key, data):
-            return codec.inner_bytes(key, data)
-        return self.codecs[-1].inner_bytes(key, data)
-
-    def __repr__(self) -> str:
-        return f"Mixed({self.codecs!r})"
-
-
-def _is_inert(codec: Codec) -> bool:
-    return innermost(codec).is_inert
-
-
-def _fits(codec: Codec, key: bytes, data: Data) -> bool:
-    language = language_of(codec)
-    assert language is not None
-    try:
-        return _written_in(codec.inner_bytes(key, data), language)
-    except CodecError:
-        return False
-
-
 def recode(
     shelf: Shelf, codec: Codec | None, progress: Progress | None, errors: Literal["raise", "skip"]
 ) -> RecodeReport:
@@ -171,9 +76,18 @@ def recode(
     if shelf._unstored is not None:
         shelf._unstored.forget()
     old = shelf._codec
-    codecs = (new, *[other for other in (old.codecs if type(old) is Mixed else (old,)) if other != new])
+    former = old.codecs if type(old) is Mixed else (old,)
+    codecs = (new, *[other for other in former if other != new])
     work = _Work(shelf, codecs, progress, skips=errors == "skip")
-    if tells_apart(codecs):
+    if not tells_apart(codecs):
+        if type(old) is Mixed:
+            raise TransactionError(
+                f"this shelf is a mixture of {old!r}, since a recode() was interrupted: finish that before {new!r}"
+            )
+        work.at_once(old)
+    elif is_laxer(new, former):
+        work.at_once(old)
+    else:
         shelf._use(Mixed(codecs))
         try:
             work.in_batches()
@@ -183,18 +97,6 @@ def recode(
             raise
         if not work.skipped:
             shelf._use(new)
-    else:
-        if type(old) is Mixed:
-            raise TransactionError(
-                f"this shelf is a mixture of {old!r}, since a recode() was interrupted: finish that before {new!r}"
-            )
-        try:
-            with shelf.transaction():
-                work.walk(joins=True)
-                work.is_done = True
-        finally:
-            if work.is_stored():
-                shelf._use(new)
     return work.report()
 
 
@@ -215,10 +117,11 @@ class _Work:
         self.shelf = shelf
         self.new = codecs[0]
         self.mixed = Mixed(codecs)
-        self.is_marked = tells_apart(codecs)
+        self.underway: Underway | None = None  # all is one transaction, in which each entry is read under the old codec
         self.progress = progress
         self.skips = skips
         self.skipped: dict[bytes, Skipped] = {}
+        self.left: dict[bytes, bytes | None] = {}  # of what was skipped, the digest; None where it could not be read
         self.entry_count = self.recoded_count = self.commit_count = 0
         self.is_done = False
         self.last: tuple[bytes, Any] | None = None  # what was changed last
@@ -232,6 +135,32 @@ class _Work:
             return self.is_done  # without anything to store
         name, data = self.last
         return bool(self.shelf.dict[name] == joined(data))
+
+    def at_once(self, old: Codec) -> None:
+        """Rewrite everything in one transaction, or nothing.
+
+        Meanwhile other threads read and write. What they make of an object before this begins is stored before, or
+        behind the end, where they see that the codec is another one and store it once more.
+        """
+        shelf = self.shelf
+        underway = Underway(self.new, old)
+        is_committed = False
+        try:
+            with shelf.transaction():
+                shelf._use(underway)
+                self.underway = underway
+                try:
+                    self.walk(joins=True)
+                except BaseException:
+                    shelf._use(old)
+                    raise
+                self.is_done = True
+            is_committed = True
+        finally:
+            if not is_committed and not self.is_stored():
+                shelf._use(old)
+            else:
+                shelf._use(Spared(self.new, old, self.left) if self.skipped else self.new)
 
     def in_batches(self) -> None:
         """Walk until nobody else has stored anything meanwhile, in the end with everybody waiting."""
@@ -252,6 +181,7 @@ class _Work:
         """
         self.entry_count = 0
         self.skipped.clear()
+        self.left.clear()
         total = len(self.shelf)
         names = self.shelf._names()
         while batch := list(islice(names, _BATCH_ENTRIES)):
@@ -287,16 +217,19 @@ class _Work:
                 continue
             except Exception as problem:  # noqa: BLE001  # raised by `skip`, or part of the report
                 self.entry_count += 1
-                self.skip(name, problem)
+                self.skip(name, None, problem)
                 continue
             self.entry_count += 1
             try:
                 new = self.rewritten(name, data)
             except Exception as problem:  # noqa: BLE001  # likewise
-                self.skip(name, problem)
+                self.skip(name, data, problem)
                 continue
             if new is not MISSING:
-                mapping[name] = new = storable(mapping, new)
+                new = storable(mapping, new)
+                if self.underway is not None:
+                    self.underway.written[name] = digest_of(joined(new))
+                mapping[name] = new
                 if joined(new) != data:
                     self.last = name, new
                 self.recoded_count += 1
@@ -307,16 +240,20 @@ class _Work:
 
     def rewritten(self, name: bytes, data: Any) -> Any:
         """The bytes of an entry under the new codec; MISSING: it is under it already."""
-        if self.is_marked and self.mixed.fitting(name, data) == [self.new]:
+        if self.underway is not None:
+            if self.underway.of(name, data) is self.new:
+                return MISSING
+        elif self.mixed.fitting(name, data) == [self.new]:
             return MISSING
         value = self.shelf._load(str(self.shelf._show_name(name)), data, name)
         new = self.new.encode(name, value)
         self.new.decode(name, joined(new))  # what can be written, but not read, stays as it is
-        return MISSING if self.is_marked and data == new else new
+        return MISSING if self.underway is None and data == new else new
 
-    def skip(self, name: bytes, problem: Exception) -> None:
+    def skip(self, name: bytes, data: Any, problem: Exception) -> None:
         key = self.shelf._show_name(name)
         if not self.skips:
             problem.add_note(f"hutch: this was the value of key {key!r}; recode() has stopped there")
             raise problem
         self.skipped[name] = Skipped(key, problem)
+        self.left[name] = None if data is None else digest_of(data)

@@ -168,7 +168,7 @@ class Shelf(Beyond, AnyMapping):
             except KeyError:
                 raise KeyError(key) from None
             try:
-                value = self._load(key, data, name)
+                value = self._load(key, data, name, codec)
             except Exception:
                 if self._codec is codec:
                     raise

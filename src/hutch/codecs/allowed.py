@@ -8,11 +8,11 @@ notes of `hutch.codecs.opcodes` before anything is made. The functions that pick
 
 from __future__ import annotations
 
-import re
-from enum import EnumType
+from enum import Enum, EnumType
 from types import ModuleType
 
 from hutch.codecs import opcodes
+from hutch.codecs.hopeless import refusal_of, successor
 from hutch.codecs.opcodes import Made
 from hutch.errors import CodecError
 
@@ -90,6 +90,16 @@ class Entry:
         return self.where in _FREE
 
     @property
+    def begins_empty(self) -> bool:
+        """Whether it may be called with nothing, and filled then, while what it makes cannot be hashed."""
+        return self.where in _EMPTY
+
+    @property
+    def has_members(self) -> bool:
+        """Whether it is an enum that has members, so that no call of it makes another one; they hash at once."""
+        return False
+
+    @property
     def thing(self) -> Any:
         """The class itself, or what stands in for a function. Imports its module the first time."""
         if self._thing is None:
@@ -100,30 +110,12 @@ class Entry:
                 found = getattr(found, part)
                 if isinstance(found, ModuleType):  # a way round what is refused by name
                     raise CodecError(f"refers to {'.'.join(self.where)}, which leads through a module")
+            self._check(found)
             self._thing = found
         return self._thing
 
-
-# Modules of which a single function is enough to run anything, and what does the same among the builtins.
-_HOPELESS = re.compile(
-    r"(_codecs|_ctypes|_functools|_imp|_io|_operator|_pickle|_posixsubprocess|_thread|asyncio|bdb|code|codecs|copyreg|"
-    r"cProfile|ctypes|functools|gc|importlib|inspect|io|marshal|multiprocessing|nt|operator|os|pdb|pickle|pkgutil|posix|"
-    r"profile|pty|pydoc|runpy|shutil|signal|socket|subprocess|sys|timeit|types|webbrowser|zipimport)(\..*)?",
-    re.DOTALL,
-)
-_HARMLESS = frozenset([("types", "SimpleNamespace")])
-
-
-def is_hopeless(module: str, name: str) -> bool:
-    """Whether to allow that would be to allow everything."""
-    if (module, name) in _HARMLESS:
-        return False
-    if module == "builtins":
-        import builtins
-
-        thing = getattr(builtins, name, None)
-        return not (isinstance(thing, type) and issubclass(thing, BaseException))
-    return _HOPELESS.fullmatch(module) is not None
+    def _check(self, thing: Any) -> None:
+        """Refuse what turns out to be something else than its name says."""
 
 
 class UserEntry(Entry):
@@ -134,6 +126,11 @@ class UserEntry(Entry):
     def __init__(self, where: Global, thing: Any = None) -> None:
         super().__init__(where, self._rule, builds=self._builds, newobj=True, thing=thing)
         self._known: Rule | None = None
+
+    def _check(self, thing: Any) -> None:
+        reason = refusal_of(thing)
+        if reason is not None:
+            raise CodecError(f"refers to {'.'.join(self.where)}, which is not to be allowed: {reason}")
 
     def _rule(self, walk: Walk, items: list[Any]) -> bool:
         if self._known is None:
@@ -153,6 +150,17 @@ class UserEntry(Entry):
             and rule_for(cls) is _anything
             and not any("__call__" in vars(base) for base in cls.__mro__)
             and not issubclass(cls, (dict, tuple))
+        )
+
+    @property
+    def has_members(self) -> bool:
+        cls: Any = self._thing
+        hashes: Any = (Enum.__hash__, int.__hash__, str.__hash__)
+        return (
+            type(cls) is EnumType
+            and bool(cls.__members__)
+            and cls.__hash__ in hashes
+            and not any("__call__" in vars(base) for base in cls.__mro__)
         )
 
     def _builds(self, walk: Walk, items: list[Any]) -> bool:
@@ -304,6 +312,8 @@ _FREE = frozenset(
     + [("decimal", "Decimal"), ("uuid", "UUID"), ("builtins", "complex"), ("builtins", "slice")]
 )
 
+_EMPTY = frozenset([("collections", "OrderedDict"), ("collections", "deque")])
+
 
 def _entries() -> dict[Global, Entry]:
     table: dict[Global, Entry] = {}
@@ -371,15 +381,3 @@ def rule_for(cls: Any) -> Rule:
 
 
 zone_entry = Entry(ZONE, _zone, bare=False)
-
-
-def successor(module: str, name: str) -> Global:
-    """Where this Python has what another one has written as module and name.
-
-    Python 2's names, of which protocols 0 to 2 are full, and the module that pathlib's classes had in 3.13.
-    """
-    if module == "pathlib._local":
-        return "pathlib", name
-    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-
-    return NAME_MAPPING.get((module, name)) or (IMPORT_MAPPING.get(module, module), name)

@@ -54,6 +54,7 @@ class Codec:
         inner: the codec whose bytes this one wraps (compresses, signs, encrypts); None: it wraps none.
         makes_pickles: `encode` returns a pickle, or a frame from which `inner_bytes` takes one.
         is_inert: `decode` imports, calls and runs nothing that the bytes name.
+        is_keyed: `decode` takes only what a holder of a key has made.
     """
 
     name = "codec"
@@ -61,6 +62,7 @@ class Codec:
     inner: Codec | None = None
     makes_pickles = False
     is_inert = False
+    is_keyed = False
     reads: tuple[str, ...] = ()
 
     def encode(self, key: bytes, value: Any) -> bytes | Pieces:

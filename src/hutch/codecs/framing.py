@@ -49,6 +49,8 @@ def guess(data: Data) -> str | None:
         return "Json"
     if looks.is_message_pack(data):
         return "MessagePack"
+    if len(data) == 1 and looks.is_marshal(data):  # a letter, but text is seldom so short
+        return "Marshal"
     if looks.is_text(data):
         return "text"
     if looks.is_marshal(data):

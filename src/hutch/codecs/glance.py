@@ -4,14 +4,17 @@ A walk over the opcodes (`hutch.codecs.opcodes`) knows all about a pickle, at a 
 of most: they go over its opcodes, each with the whole of its argument and none tried twice, as long as these are of
 kinds that can do no harm together. Whatever they do not know is left to the walk.
 
-Three kinds of pickle pass:
+Four kinds of pickle pass:
 
 - *no tuples*: nothing that can be hashed holds anything, so hashing a key takes no time;
 - *no hashing*: no opcode puts anything into a dict or a set;
+- *flat tuples*: of text, bytes, numbers and constants that stand right before the opcode. Where something is used twice
+  these have three parts at most, so to hash one again takes no time; nor does it nest, as nothing fetched is in one;
 - *no sharing*: nothing is used twice, so hashing takes no longer than making, if nothing nests deep.
 
-In the first two, classes may be named and called, if they are of those that can be called with anything. What BUILD
-finds on top is never a tuple there: with one it could set attributes of a class.
+In all but the last, classes may be named and called, if they are of those that can be called with anything. What BUILD
+finds on top is never a tuple there: with one it could set attributes of a class. It finds no member of an enum either:
+those are for the two kinds without BUILD.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
-__all__ = ["is_deep", "is_simple", "look", "suffix_of"]
+__all__ = ["Names", "is_deep", "is_simple", "look"]
 
 _LONG = {0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # BINUNICODE, BINBYTES, BINUNICODE8, BINBYTES8: size of the size
 _NESTING = b"\x81\x85\x86\x87\x90\x91Rabestu"  # the opcodes that put one thing into another
@@ -65,28 +69,71 @@ _BARE = (
 )
 _SHORT, _FETCH = (rb"[Kq].",), (rb"[Kqh].", rb"j.{4}")  # BINGET LONG_BINGET
 _BUILT = rb"e"  # BUILD may not follow: an empty APPENDS leaves on top whatever was there, a tuple of classes, say
+
+
+def _flat(*tokens: bytes) -> Any:
+    """Matches as many opcodes as there are, with each tuple right behind what it is made of.
+
+    Args:
+        tokens: those that are not the same in a longer run.
+    """
+    memo = rb"(?:\x94|q.|r..\x00\x00)?+"
+    atom = b"|".join(
+        (
+            rb"\x8c" + _sized(b"") + memo,
+            rb"K.|M..|[N\x88\x89]|J....|G........",
+            rb"X" + _sized(rb"\x00\x00\x00") + memo,
+            rb"C" + _sized(b"") + memo,
+            rb"\x8a" + _sized(b""),
+            rb"B" + _sized(rb"\x00\x00\x00") + memo,
+        )
+    )
+    atom = rb"(?:" + atom + rb")(?:\x95.{8})?+"  # a FRAME may begin anywhere
+    # One atom or more, and a tuple of the last ones if there are as many as it takes.
+    one, two = rb"\x85" + memo, rb"[\x85\x86]" + memo
+    more = rb"(?:" + atom + rb")++(?:[\x85-\x87]" + memo + rb")?+"
+    unit = atom + rb"(?:" + atom + rb"(?:" + two + rb"|" + more + rb")?+|" + one + rb")?+"
+    bare = rb"[\x94)\]}\x8fasue\x90\x91R\x81]*+"
+    common = b"|".join((*(token.replace(b"ATOM", atom).replace(b"MEMO", memo) for token in tokens), unit,
+                        rb"q.|r..\x00\x00", rb"\x95.{8}"))  # fmt: skip
+    return re.compile(rb"(?:\x80[\x00-\x05])?+" + bare + rb"(?:(?:" + common + rb")" + bare + rb")*+", re.DOTALL).match
+
+
 # Of each kind: a run in which nothing is used twice, and a longer one.
 _RUNS = (
     (_run(_BARE[0], *_SHORT), _run(_BARE[0], *_FETCH)),  # no tuples
     (_run(_BARE[1], *_SHORT, _BUILT), _run(_BARE[1], *_FETCH, _BUILT)),  # no hashing
+    (_flat(rb"\((?:(?:ATOM)*+tMEMO)?+"), _flat(rb"\(|h.|j.{4}")),  # flat tuples
     (_run(_BARE[2], *_SHORT),) * 2,  # no sharing
 )
 _NO_TUPLES = _RUNS[0][1]
-_NO_SHARING = 2
+_FLAT, _NO_SHARING = 2, 3
 
 
-def suffix_of(module: str, name: str) -> bytes:
-    """What stands before STACK_GLOBAL where a class is named for the first time."""
-    texts = (text.encode("utf-8", "surrogatepass") for text in (module, name))
-    return b"".join(b"\x8c" + bytes((len(text) & 0xFF,)) + text + b"\x94" for text in texts)
+class Names:
+    """Classes that a pickle may name at a glance, as it writes them."""
+
+    def __init__(self, names: Iterable[tuple[str, str]]) -> None:
+        texts = [[text.encode("utf-8", "surrogatepass") for text in pair] for pair in names]
+        # What stands before STACK_GLOBAL where a class is named for the first time; and what stands behind GLOBAL.
+        self.suffixes = tuple(
+            b"".join(b"\x8c" + bytes((len(text) & 0xFF,)) + text + b"\x94" for text in pair) for pair in texts
+        )
+        self.lines = frozenset(b"\n".join((*pair, b"")) for pair in texts if not any(b"\n" in text for text in pair))
+
+    def behind(self, data: bytes, at: int) -> int:
+        """Where the lines end that stand behind GLOBAL, if they are of one of these; else 0."""
+        end = data.find(b"\n", data.find(b"\n", at) + 1) + 1
+        return end if data[at:end] in self.lines else 0
 
 
-def look(data: bytes, suffixes: tuple[tuple[bytes, ...], ...], max_depth: int) -> tuple[bool, bool, bool] | None:
+def look(data: bytes, names: tuple[Names, ...], max_depth: int) -> tuple[bool, bool, bool] | None:
     """Whether a pickle names a class, whether it may nest deeper than `max_depth`, and use things twice. O(len(data)).
 
     Args:
-        suffixes: `suffix_of` each class that may be called with anything, and hashed; and the same of each that may be
-            called, but perhaps not hashed.
+        names: for each kind, classes: those that may be called with anything, and hashed, and such as may be called
+            with nothing (there is no other tuple); those that may be called, but perhaps not hashed; the first ones
+            again, and enums that have members.
 
     Returns:
         None where only a walk can tell whether it does harm.
@@ -109,9 +156,12 @@ def look(data: bytes, suffixes: tuple[tuple[bytes, ...], ...], max_depth: int) -
                 if deep and number == _NO_SHARING:
                     return None  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
                 return named, deep, run is sharing
-            if op == 0x93 and number != _NO_SHARING and data.endswith(suffixes[number], 0, at):  # STACK_GLOBAL
+            if op == 0x93 and number != _NO_SHARING and data.endswith(names[number].suffixes, 0, at):  # STACK_GLOBAL
                 named = True
                 at += 1
+            elif op == 0x63 and number != _NO_SHARING and (behind := names[number].behind(data, at + 1)):  # GLOBAL
+                named = True
+                at = behind
             elif op in _LONG:
                 begin = at + 1 + _LONG[op]
                 long = int.from_bytes(data[at + 1 : begin], "little")
@@ -119,6 +169,8 @@ def look(data: bytes, suffixes: tuple[tuple[bytes, ...], ...], max_depth: int) -
                 opcodes -= long
             elif run is not sharing and op in b"hj":
                 run = sharing
+                if number == _FLAT:  # from the beginning: a long tuple that came before may be what is fetched
+                    at, opcodes, named = 0, size, False
             else:
                 break
     return None

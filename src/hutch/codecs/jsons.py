@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hutch.codecs.base import Codec, refuse, show_options
 from hutch.codecs.plain import Plain, kind_of
+from hutch.codecs.typed import mismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Json(Codec):
         except MemoryError:
             raise
         except Exception as problem:
-            raise refuse(self, key, data, problem) from problem
+            raise refuse(self, key, data, problem, mismatch(self, problem)) from problem
 
 
 def _bad_key(key: Any) -> TypeError:

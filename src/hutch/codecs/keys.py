@@ -30,6 +30,7 @@ class Keyed(Wrapper):
             once, here. Only a codec that has such a function can be pickled, by the function's name.
     """
 
+    is_keyed = True
     _magic: bytes  # of its frame
     _done: str  # what it does to a value, as errors say it
 

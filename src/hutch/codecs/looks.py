@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
     from hutch.codecs.base import Data
 
-__all__ = ["is_json", "is_marshal", "is_message_pack", "is_pickle", "is_plist", "is_text"]
+__all__ = [
+    "EMPTY_LIST_OF_MARSHAL",
+    "goes_through",
+    "is_json",
+    "is_marshal",
+    "is_message_pack",
+    "is_pickle",
+    "is_plist",
+    "is_text",
+    "next_marshal",
+    "size_of_marshal",
+]
 
 _HEAD_BYTES = 4096
 _PARSED_BYTES = 64 * 1024  # text that is no longer than this is parsed, to be sure
@@ -32,6 +43,8 @@ def is_pickle(data: Data) -> bool:
     if data[0] == 0x80:
         return len(data) > 3 and 2 <= data[1] <= 5
     head = bytes(data[:_HEAD_BYTES])
+    if head.lstrip(b"(")[:1] in (b"V", b"S") and b"\n" not in head and len(data) > len(head):
+        return bytes(data[-2:]) == b"\n."  # a line of text that is so long; another one comes before the last opcode
     return _begins_as_old_pickle(head.lstrip(b"("), len(head) - len(head.lstrip(b"(")), len(data))
 
 
@@ -120,6 +133,8 @@ def is_plist(data: Data) -> bool:
 
 # MessagePack: of each first byte, the width of what follows, and what that is.
 
+EMPTY_LIST_OF_MARSHAL = b"\xdb\0\0\0\0"  # which would be an empty text, written as nobody does
+
 _CONTAINER, _STRING, _FIXED = range(3)
 _MESSAGE_PACK: dict[int, tuple[int, int, int]] = {}  # byte: kind, width of the count or payload, factor or extra bytes
 for _byte in range(256):
@@ -139,8 +154,10 @@ for _byte in range(2):
 
 
 def is_message_pack(data: Data) -> bool:
-    """One MessagePack object, from the first byte to the last. A single small number is none: it could be anything."""
-    return (len(data) > 1 or data[0] >= 0x80) and _walk(data, _next_message)
+    """One MessagePack object, from the first byte to the last. A single byte is none where it could be a character."""
+    if len(data) == 1 and 0x20 <= data[0] < 0x7F:
+        return False
+    return data != EMPTY_LIST_OF_MARSHAL and goes_through(data, _next_message)
 
 
 def _next_message(data: Data, at: int) -> tuple[int, int]:
@@ -166,11 +183,21 @@ _MARSHAL_COUNTED = {"(": "<I", "[": "<I", "<": "<I", ">": "<I", ")": "<B"}
 
 
 def is_marshal(data: Data) -> bool:
-    """One marshalled object, from the first byte to the last. One of a single byte is none: it could be anything."""
-    return len(data) > 2 and _walk(data, _next_marshal)
+    """One marshalled object, from the first byte to the last."""
+    return goes_through(data, next_marshal)
 
 
-def _next_marshal(data: Data, at: int) -> tuple[int, int]:
+def size_of_marshal(data: Data) -> int | None:
+    """How long a marshalled object is that has no parts; None where only reading it would tell. O(1)."""
+    try:
+        at, count = next_marshal(data, 0)
+    except (KeyError, IndexError, error):
+        return None
+    return None if count else at
+
+
+def next_marshal(data: Data, at: int) -> tuple[int, int]:
+    """Where the part of a marshal ends that begins at `at`, and how many parts belong to it; see `goes_through`."""
     kind = chr(data[at] & 0x7F)
     if kind in _MARSHAL_FIXED:
         return at + 1 + _MARSHAL_FIXED[kind], 0
@@ -192,16 +219,24 @@ def _next_marshal(data: Data, at: int) -> tuple[int, int]:
     raise KeyError(kind)
 
 
-def _walk(data: Data, step: Callable[[Data, int], tuple[int, int]]) -> bool:
+def goes_through(
+    data: Data,
+    step: Callable[[Data, int], tuple[int, int]],
+    most_parts: int = _MOST_PARTS,
+    *,
+    unknown: bool = False,
+) -> bool:
     """Whether `step` leads from part to part to the very end.
 
     Args:
         step: of a place, where the next part is and how many parts belong to this one; -2: pairs until -1.
+        most_parts: after so many it is believed.
+        unknown: the answer where there is a part that `step` does not know.
     """
     at, total = 0, len(data)
     left = [1]  # of each container that is open: parts to come; negative: a dictionary that awaits a key or its value
     try:
-        for _ in range(_MOST_PARTS):
+        for _ in range(most_parts):
             while left and not left[-1]:
                 left.pop()
             if not left:
@@ -219,6 +254,8 @@ def _walk(data: Data, step: Callable[[Data, int], tuple[int, int]]) -> bool:
                 left[-1] = -3 - left[-1]  # -2, a key, and -1, a value, take turns
             if count:
                 left.append(count)
-    except (KeyError, IndexError, error):
+    except KeyError:
+        return unknown
+    except (IndexError, error):
         return False
     return at <= total

@@ -5,7 +5,9 @@ from __future__ import annotations
 import marshal
 
 from hutch.codecs.base import Codec, refuse
+from hutch.codecs.looks import size_of_marshal
 from hutch.codecs.plain import Plain, kind_of
+from hutch.codecs.whole import TOO_SHORT, is_whole_marshal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ __all__ = ["Marshal"]
 
 _CODE = type((lambda: None).__code__)
 _LEAVES = (type(None), bool, int, float, complex, str, bytes, type(...), type, _CODE)
-_SINGLE = frozenset(b"NFTS.")  # None, False, True, StopIteration and Ellipsis are one byte each
 _COUNTED = tuple(bytes((kind | flag,)) for kind in b"([<>" for flag in (0, 0x80))  # four bytes of count follow
 
 
@@ -68,13 +69,16 @@ class Marshal(Codec):
             CodecError: it is not marshalled.
         """
         try:
-            if len(data) > 1 and data[0] & 0x7F in _SINGLE:
+            size = size_of_marshal(data)
+            if size is not None and size < len(data):
                 raise ValueError("there is something behind the end of it")
             if data[:1] in _COUNTED and int.from_bytes(data[1:5], "little") > len(data):
                 raise ValueError("it is shorter than it says")  # before memory is taken for so much
             return marshal.loads(data)  # noqa: S302  # what this codec is for, and what its docstring warns of
-        except MemoryError:
-            raise
+        except MemoryError as problem:
+            if is_whole_marshal(data):
+                raise
+            raise refuse(self, key, data, TOO_SHORT) from problem
         except Exception as problem:
             raise refuse(self, key, data, problem) from problem
 

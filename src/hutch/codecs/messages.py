@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from hutch.codecs.base import Codec, refuse
+from hutch.codecs.looks import EMPTY_LIST_OF_MARSHAL
 from hutch.codecs.plain import Plain, kind_of
+from hutch.codecs.typed import mismatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,11 +93,13 @@ class MessagePack(Codec):
             LimitError: it nests too deeply.
         """
         try:
+            if data == EMPTY_LIST_OF_MARSHAL:
+                raise ValueError("no text of no characters takes five bytes")
             return self._decode(data)
         except MemoryError:
             raise
         except Exception as problem:
-            raise refuse(self, key, data, problem) from problem
+            raise refuse(self, key, data, problem, mismatch(self, problem)) from problem
 
 
 def _bad_part(part: Any) -> TypeError:

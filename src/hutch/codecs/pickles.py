@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hutch.codecs.base import Codec, Pieces, refuse, show_options
 from hutch.codecs.framing import BUFFERS, MAGIC_BYTES
+from hutch.codecs.whole import TOO_SHORT, is_whole_pickle
 from hutch.errors import CodecError
 
 try:  # `pickle` brings `re` along; these are what it uses
@@ -164,6 +165,7 @@ class Pickle(Codec):
 
         Raises:
             CodecError: any error of the unpickling, which is its ``__cause__``.
+            MemoryError: the pickle is whole, and there is not enough memory for its object.
         """
         try:
             if self._is_plain_in:
@@ -176,8 +178,10 @@ class Pickle(Codec):
             if self._unpickler is None:
                 return loads(data, buffers=buffers)  # noqa: S301  # likewise
             return self._unpickler(data, buffers)
-        except MemoryError:
-            raise
+        except MemoryError as problem:
+            if is_whole_pickle(data):
+                raise
+            raise refuse(self, key, data, TOO_SHORT) from problem
         except Exception as problem:
             raise _refusal(self, key, data, problem) from problem
 

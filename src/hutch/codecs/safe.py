@@ -28,12 +28,13 @@ from hutch.codecs.allowed import (
     ZONE,
     Entry,
     UserEntry,
-    is_hopeless,
     successor,
     zone_entry,
 )
 from hutch.codecs.base import Codec, refuse, show_key, show_options
-from hutch.codecs.glance import is_deep, is_simple, look, suffix_of
+from hutch.codecs.framing import guess
+from hutch.codecs.glance import Names, is_deep, is_simple, look
+from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.opcodes import Made, Walk
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
 
@@ -65,7 +66,8 @@ class SafePickle(Codec):
         numpy: NumPy's arrays and scalars of numbers, text, bytes and times too. (Not arrays of objects, nor records.)
 
     Raises:
-        ValueError: `allow` has what would make it unsafe, such as `eval`.
+        ValueError: `allow` has what is no class, or would make it unsafe, such as `eval` or `subprocess.Popen`. Of the
+            standard library it takes what is known to be data. (What a name means is seen when it is imported.)
         TypeError: `allow` has what is neither a class nor a name.
 
     >>> codec = SafePickle()
@@ -102,11 +104,8 @@ class SafePickle(Codec):
 
             self._entries.update(ENTRIES)
         for item in self._allow:
-            entry = _entry(item)
-            if entry.where not in self._entries:
-                self._entries[entry.where] = entry
-            elif not self._entries[entry.where].bare:
-                raise _hopeless(*entry.where)
+            entry = _entry(item, self._entries)
+            self._entries.setdefault(entry.where, entry)
         find = self._find
 
         class Restricted(Unpickler):
@@ -116,9 +115,10 @@ class SafePickle(Codec):
 
         self._unpickler = Restricted
         entries = self._entries.items()
-        self._suffixes = (
-            tuple(suffix_of(*where) for where, entry in entries if entry.is_free),
-            tuple(suffix_of(*where) for where, entry in entries if entry.is_callable),
+        self._names = (
+            Names(where for where, entry in entries if entry.is_free or entry.begins_empty),
+            Names(where for where, entry in entries if entry.is_callable),
+            Names(where for where, entry in entries if entry.is_free or entry.has_members),
         )
 
     def __repr__(self) -> str:
@@ -188,7 +188,7 @@ class SafePickle(Codec):
             raise LimitError(
                 f"the value of key {show_key(key)} is a pickle of {size} bytes; max_bytes is {self._max_bytes}", key=key
             )
-        found = look(data, self._suffixes, self._max_depth)
+        found = look(data, self._names, self._max_depth)
         if found is not None:
             return found
         walk = Walk(data, self, max_depth=self._max_depth, max_work=(1 << 20) + _WORK_PER_BYTE * size)
@@ -207,8 +207,8 @@ class SafePickle(Codec):
         return None
 
     def _about(self, key: bytes, data: bytes, problem: CodecError) -> CodecError:
-        """The same problem, with the key in it."""
-        if type(problem) is CodecError:
+        """The same problem, with the key in it; or, of bytes that look like no pickle, what they look like."""
+        if type(problem) is CodecError or guess(data) not in (None, "text", *self.reads):
             return refuse(self, key, data, str(problem))
         problem.args = (f"the value of key {show_key(key)} {problem}",)
         problem.key = key
@@ -281,8 +281,8 @@ def _restore(allow: tuple[type | str, ...], arguments: dict[str, Any]) -> SafePi
     return SafePickle(allow, **arguments)
 
 
-def _entry(item: type | str) -> Entry:
-    """What the user allows."""
+def _entry(item: type | str, entries: dict[Global, Entry]) -> Entry:
+    """What the user allows; one of `entries`, if it is there already."""
     if isinstance(item, type):
         module, name = item.__module__, item.__qualname__
     elif isinstance(item, str):
@@ -295,15 +295,16 @@ def _entry(item: type | str) -> Entry:
         raise TypeError(f"allow takes classes and their names, not {item!r}")
     if module == "pathlib._local":
         module = "pathlib"
-    if (module, name) not in DATA and (
-        is_hopeless(module, name) or (isinstance(item, type) and issubclass(item, type))
-    ):
-        raise _hopeless(module, name)
-    return UserEntry((module, name), item if isinstance(item, type) else None)
-
-
-def _hopeless(module: str, name: str) -> ValueError:
-    return ValueError(f"to allow {module}.{name} would be to allow a pickle to do anything")
+    known = entries.get((module, name)) or entries.get(successor(module, name))
+    if known is not None and known.bare:
+        return known
+    thing = item if isinstance(item, type) else found_in_memory(module, name)
+    reason = refusal_of_name(module, name)
+    if reason is None or isinstance(item, type):
+        reason = refusal_of(thing) if thing is not None else None
+    if reason is not None:
+        raise ValueError(f"SafePickle does not allow {module}.{name}: {reason}")
+    return UserEntry((module, name), thing)
 
 
 def _forbidden(module: str, name: str) -> ForbiddenGlobalError:

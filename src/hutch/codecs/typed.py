@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-__all__ = ["Typed", "import_msgspec"]
+__all__ = ["Typed", "import_msgspec", "mismatch"]
 
 
 def import_msgspec(codec: str) -> ModuleType:
@@ -67,3 +67,15 @@ class Typed:
         except Exception as problem:
             raise TypeError(f"{self._codec} would not read this value again: {problem}") from problem
         return data
+
+
+def mismatch(codec: Any, problem: Exception) -> str | None:
+    """What to say of a value that is of the format, but not of the type; None of all others."""
+    if codec.type is None or type(problem).__name__ != "ValidationError":
+        return None
+    return f"it looks like {codec.name} of another type than {kind_of_type(codec.type)}"
+
+
+def kind_of_type(wanted: Any) -> str:
+    """A type as annotations write it."""
+    return wanted.__qualname__ if isinstance(wanted, type) else repr(wanted)
