@@ -392,6 +392,27 @@ def test_an_error_behind_the_commit_point_is_none_of_the_callers(stores: Callabl
     assert not owner.is_owner
 
 
+def test_it_uses_the_space_that_a_checkpoint_with_a_new_directory_has_found(stores: Callable[..., Store]) -> None:
+    """The new directory has a new index, of which nobody is the owner yet: that is nobody else's doing."""
+    owner = owner_of(stores())
+    owner.apply({b"key %d" % number: b"value" for number in range(200)})
+    for number in range(150):
+        owner.delete(b"key %d" % number)
+    assert owner.is_owner
+    owner.sync()
+    assert owner.index is not None and owner.heap.free is not None
+    blocks = owner.index.heap_blocks
+    for number in range(100):
+        owner.put(b"new %d" % number, b"value")
+    assert owner.index.heap_blocks == blocks
+    for number in range(owner.patience + 100):  # and goes on without, when there is none left
+        owner.put(b"newer %d" % number, b"value")
+    assert owner.index.heap_blocks > blocks
+    assert owner.heap.free is None
+    assert owner.at_hand is not None
+    assert owner.check().ok
+
+
 def test_closing_gives_it_up(base: Path, stores: Callable[..., Store]) -> None:
     owner_of(stores()).close()
     store = stores()

@@ -311,6 +311,8 @@ class Handle(CatchingUp):
                 if index is not None:
                     self.left_word = index.word
                     if not self.is_owner:
+                        if self.gate.endswith(b"\1"):  # given up inside this statement, which began as the owner's
+                            self.expect_gate()
                         self.consider_owning()
                     elif self.failed or index.flag(fmt.PENDING_AT) or index.is_writer_inside():
                         self.give_up_owning()  # unfinished: whoever is to finish it would wait until we are outside

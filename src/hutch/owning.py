@@ -155,6 +155,8 @@ class Owning(Shared):
         It holds until the next statement that takes the writer lock: nothing else changes any of it.
         """
         index, log, heap = self.index, self.journal, self.heap
+        if heap.free is not None and not heap.free.block_count:
+            heap.free = None
         if self.durable or self.failed or index is None or log is None or heap.free is not None:
             return
         if not index.directory_bytes:
