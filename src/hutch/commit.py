@@ -15,7 +15,7 @@ version word, tells the next holder of the lock to finish.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from hutch import format as fmt
 from hutch.errors import CorruptDirectoryError, CorruptIndexError
@@ -24,6 +24,7 @@ from hutch.handle import Handle
 from hutch.heap import LARGE_BYTES
 from hutch.index import Index, Position
 from hutch.journal import Journal
+from hutch.records import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Change",
+    "Plan",
     "append",
+    "carry_out",
     "commit",
     "cut_off",
     "find",
     "make_durable",
+    "make_room",
     "publish_round",
     "show_deleted",
 ]
@@ -49,6 +53,20 @@ _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
 # Kind, hash of the key, where it is in the index, its new entry, and the blocks that it gives up.
 _Step = tuple[int, int, "Position | None", fmt.Entry, int, int]
 Change = tuple[bytes, "Any", bool]
+
+
+class Plan(NamedTuple):
+    """A commit of which nothing has happened yet."""
+
+    payload: list[bytes | memoryview]  # of the journal's record
+    operation_count: int
+    values: list[tuple[int, bytes | memoryview]]  # by their offsets in the heap
+    lines: list[bytes]
+    directory_end: int  # behind the lines
+    header_offset: int  # if one of them is the first of all
+    heap_blocks: int  # the end of the heap with the values
+    values_apart: bool  # some are not in the record
+    show: Callable[[], None]  # step 6: bring the index up to date
 
 
 def find(
@@ -79,8 +97,8 @@ def commit(
         OSError: no space or the like, before the commit point; nothing has changed.
         OutcomeUnknownError: the sync after the commit point failed.
     """
-    index, heap, directory, journal = handle.index, handle.heap, handle.directory, handle.journal
-    assert index is not None and journal is not None
+    index, heap, directory = handle.index, handle.heap, handle.directory
+    assert index is not None
     seed = handle.seed
     index.reserve(count)
 
@@ -164,45 +182,76 @@ def commit(
                 payload += (fmt.OPERATION.pack(kind, 0, 0, length, line, offset, size, checksum, 0), key)
         if not steps:
             return
-        record = b"".join(payload)
-        journal.reserve(index.journal_bytes + fmt.RECORD_FRAME_BYTES + len(record))
-        if values:
-            heap.reserve(heap_blocks)
-            heap.write(values)
-        directory_end = end
-        if lines:
-            directory_end = line_at - 1
-            if end and directory.reserve(directory_end + 1):
-                index.directory_file_bytes = len(directory.file.view)
-                publish_round(index)
+        plan = Plan(
+            payload,
+            len(steps),
+            values,
+            lines,
+            line_at - 1 if lines else end,
+            header_offset,
+            heap_blocks,
+            values_apart,
+            lambda: _show_index(handle, index, steps),
+        )
+        make_room(handle, plan)
     except BaseException:
         if free is not None:
             for start, blocks in taken:
                 free.add(start, blocks)
         raise
+    carry_out(handle, plan, durable=durable)
 
-    index.set_flag(fmt.PENDING_AT, True)
-    if lines and end:
-        directory.write_lines(end, b"\n".join(lines))
-    elif lines:
-        directory.write_first(b"\n".join(lines))
+
+def make_room(handle: Handle, plan: Plan) -> None:
+    """Steps 2 and 3: what a commit needs of heap, journal and directory, and its values.
+
+    Raises:
+        OSError: no space or the like; nothing has changed.
+    """
+    index, heap, directory, journal = handle.index, handle.heap, handle.directory, handle.journal
+    assert index is not None and journal is not None
+    record_bytes = fmt.RECORD_FRAME_BYTES + sum(map(len, plan.payload))
+    journal.reserve(index.journal_bytes + record_bytes)
+    if plan.values:
+        heap.reserve(plan.heap_blocks)
+        heap.write(plan.values)
+    if plan.lines and index.directory_bytes and directory.reserve(plan.directory_end + 1):
         index.directory_file_bytes = len(directory.file.view)
-        index.header_offset = directory.header_offset = header_offset
         publish_round(index)
-    if values_apart:
+
+
+def carry_out(handle: Handle, plan: Plan, *, durable: bool) -> None:
+    """Steps 4 to 6.
+
+    Raises:
+        OSError: the commit failed, and is cut off.
+        OutcomeUnknownError: the sync after the commit point failed.
+    """
+    index, directory, journal = handle.index, handle.directory, handle.journal
+    assert index is not None and journal is not None
+    end = index.directory_bytes
+    index.set_flag(fmt.PENDING_AT, True)
+    if plan.lines and end:
+        directory.write_lines(end, b"\n".join(plan.lines))
+    elif plan.lines:
+        directory.write_first(b"\n".join(plan.lines))
+        index.directory_file_bytes = len(directory.file.view)
+        index.header_offset = directory.header_offset = plan.header_offset
+        publish_round(index)
+    if plan.values_apart:
         index.set_flag(fmt.HEAP_DIRTY_AT, True)
     sequence = index.sequence + 1
-    journal_bytes = append(handle, journal, index.journal_bytes, sequence, len(steps), record)
+    journal_bytes = append(handle, journal, index.journal_bytes, sequence, plan.operation_count, b"".join(plan.payload))
     if durable:
         make_durable(handle, index)
 
     try:
         index.begin_update()
-        _show_index(handle, index, steps)
+        plan.show()
         index.sequence = sequence
         index.journal_bytes = journal_bytes
-        index.directory_bytes = directory_end
-        index.heap_blocks = heap_blocks
+        index.directory_bytes = plan.directory_end
+        index.heap_blocks = plan.heap_blocks
         index.end_update()
         index.set_flag(fmt.PENDING_AT, False)
     except Exception:  # noqa: BLE001  # committed all the same: `pending`, or an odd word, tells the next to finish

@@ -10,7 +10,7 @@ Everything read from the file is bounds-checked, for it may be torn or hostile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from hutch import format as fmt
 from hutch.errors import CorruptIndexError
@@ -99,13 +99,9 @@ class Index(IndexHeader):
         Raises:
             CorruptIndexError: a page is not as it was written.
         """
-        for bucket in range(self.bucket_count):
-            for at, page in self._chain(bucket):
-                _check_seal(at, page)
-                for slot in range(_SLOTS):
-                    if page[slot]:
-                        low, checksum, line, offset, size = _unpack_slot(page, _SLOTS_AT + slot * _SLOT_BYTES)
-                        yield low, (line, offset, size, checksum)
+        for _, packed in self.slots():
+            low, checksum, line, offset, size = _unpack_slot(packed)
+            yield low, (line, offset, size, checksum)
 
     def _bucket_of(self, key_hash: int) -> int:
         bucket = key_hash & self.high_mask
@@ -137,9 +133,17 @@ class Index(IndexHeader):
         Raises:
             OSError: no space; nothing has changed.
         """
-        if self.bucket_count + insertions <= self.room_for_buckets:
+        self.reserve_buckets(self.bucket_count + insertions)
+
+    def reserve_buckets(self, bucket_count: int) -> None:
+        """Make room for so many buckets.
+
+        Raises:
+            OSError: no space; nothing has changed.
+        """
+        if bucket_count <= self.room_for_buckets:
             return
-        needed = self.table_bytes(self.bucket_count + insertions + 3 * _STRIDE)  # a part of a stride has no room
+        needed = self.table_bytes(bucket_count + 3 * _STRIDE)  # a part of a stride has no room
         have = len(self.file.view)
         if have < needed:
             # A new mapping starts without pages, so it had better be a rare one.
@@ -324,6 +328,73 @@ class Index(IndexHeader):
             slots, link = slots[:cut], number
         self._write_page(bucket + (bucket >> _SHIFT), slots, link)
 
+    # --- many at once ---
+
+    def slots(self) -> Iterator[tuple[int, bytes]]:
+        """Every slot in use, with its tag, in no order. O(buckets).
+
+        Raises:
+            CorruptIndexError: a page is not as it was written.
+        """
+        for bucket in range(self.bucket_count):
+            for at, page in self._chain(bucket):
+                _check_seal(at, page)
+                start = _SLOTS_AT
+                for tag in page[:_SLOTS]:
+                    if tag:
+                        yield tag, page[start : start + _SLOT_BYTES]
+                    start += _SLOT_BYTES
+
+    def arrange(
+        self, entries: Iterable[tuple[int, fmt.Entry]], count: int, kept: Sequence[tuple[int, bytes]] = ()
+    ) -> tuple[list[list[tuple[int, bytes]]], list[tuple[int, bytes]]]:
+        """Part `count` entries, and slots that are there, among as many buckets as they need. Changes nothing.
+
+        Args:
+            entries: (key hash, entry) of each key, once.
+
+        Returns:
+            What each bucket is to hold, for `fill`; and those for which there would be no overflow page: more equal
+            hashes than there can be by chance. They are to be inserted one by one.
+        """
+        limit = max(8, -(-(count + len(kept)) // fmt.BUCKET_LOAD), self.bucket_count)
+        level = limit.bit_length() - 1
+        low_mask, high_mask = (1 << level) - 1, (2 << level) - 1
+        buckets: list[list[tuple[int, bytes]]] = [[] for _ in range(limit)]
+        for tag, packed in kept:
+            low = int.from_bytes(packed[:4], "little")
+            bucket = low & high_mask
+            buckets[bucket if bucket < limit else low & low_mask].append((tag, packed))
+        for key_hash, (line, offset, size, checksum) in entries:
+            bucket = key_hash & high_mask
+            if bucket >= limit:
+                bucket &= low_mask
+            packed = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
+            buckets[bucket].append((key_hash >> 56 or 255, packed))
+        late: list[tuple[int, bytes]] = []
+        spare = limit >> _SHIFT
+        for slots in buckets:
+            if len(slots) > _SLOTS:
+                room = (spare + 1) * _SLOTS
+                late += slots[room:]
+                del slots[room:]
+                spare -= (len(slots) - 1) // _SLOTS
+        return buckets, late
+
+    def fill(self, buckets: list[list[tuple[int, bytes]]]) -> None:
+        """Write the whole table anew. O(buckets); `reserve_buckets` must have made room."""
+        self.set_bucket_count(len(buckets))
+        spare = [number * _STRIDE - 1 for number in range(self.bucket_count >> _SHIFT, 0, -1)]
+        pages = len(spare)
+        self.overflow_free = 0
+        for bucket, slots in enumerate(buckets):
+            self._write_chain(bucket, slots, spare)
+        self.overflow_used = pages - len(spare)
+        for number in spare:
+            self._free_overflow_page(number)
+        self.key_count = sum(map(len, buckets))
+        self.checked[:] = b"\1" * self.bucket_count
+
     # --- making a new one ---
 
     @classmethod
@@ -336,32 +407,11 @@ class Index(IndexHeader):
             entries: (key hash, entry) of each key, once.
         """
         index = cls(file)
-        index.set_bucket_count(max(8, -(-count // fmt.BUCKET_LOAD)))
-        file.grow(index.table_bytes(index.bucket_count) + _GROWTH_BYTES)
-        buckets: list[list[tuple[int, bytes]]] = [[] for _ in range(index.bucket_count)]
-        high, low_mask, limit = index.high_mask, index.low_mask, index.bucket_count
-        for key_hash, (line, offset, size, checksum) in entries:
-            bucket = key_hash & high
-            if bucket >= limit:
-                bucket &= low_mask
-            packed = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
-            buckets[bucket].append((key_hash >> 56 or 255, packed))
-            index.key_count += 1
-        spare = [number * _STRIDE - 1 for number in range(index.bucket_count >> _SHIFT, 0, -1)]
-        pages = len(spare)
-        late: list[tuple[int, bytes]] = []
-        for bucket, slots in enumerate(buckets):
-            room = (len(spare) + 1) * _SLOTS
-            if len(slots) > room:  # more equal hashes than overflow pages: insert them one by one
-                late += slots[room:]
-                slots = slots[:room]
-            index._write_chain(bucket, slots, spare)
-        index.overflow_used = pages - len(spare)
-        for number in spare:
-            index._free_overflow_page(number)
+        buckets, late = index.arrange(entries, count)
+        file.grow(index.table_bytes(len(buckets)) + _GROWTH_BYTES)
+        index.fill(buckets)
         file.view[0:8] = fmt.INDEX_MAGIC
         index.store_identity(identity)
-        index.key_count -= len(late)
         index.word = fmt.WORD.pack(0)
         index.begin_update()  # nobody may read it before end_update()
         for tag, packed in late:

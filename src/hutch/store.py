@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Mapping
 
+from hutch.batch import FEWEST, insert_many
 from hutch.checkpoint import checkpoint, close_tidily
 from hutch.commit import Change, commit
 from hutch.errors import CorruptIndexError, OutcomeUnknownError, TransactionError
@@ -227,11 +228,15 @@ class Store(Reader):
         if not changes:
             return
         try:
-            commit(self, changes, len(changes), durable=self.durable)
+            self._commit_once(changes)
         except CorruptIndexError:  # before the commit point: once more
             self._renew_index()
-            commit(self, changes, len(changes), durable=self.durable)
+            self._commit_once(changes)
         self._checkpoint_if_due()
+
+    def _commit_once(self, changes: list[Change]) -> None:
+        if len(changes) < FEWEST or not insert_many(self, changes, durable=self.durable):
+            commit(self, changes, len(changes), durable=self.durable)
 
     def _renew_index(self) -> None:
         if self.index is not None:
