@@ -102,6 +102,7 @@ class Store(Reader):
     ) -> None:
         super().__init__(names, file_system, writable=writable, timeout_seconds=timeout_seconds, verify=verify)
         self.durable = durable
+        self.batch_from = FEWEST  # so many changes at once may be a batch
         self._mappings: Mappings | None = None  # of views that live
 
     @property
@@ -235,7 +236,7 @@ class Store(Reader):
         self._checkpoint_if_due()
 
     def _commit_once(self, changes: list[Change]) -> None:
-        if len(changes) < FEWEST or not insert_many(self, changes, durable=self.durable):
+        if len(changes) < self.batch_from or not insert_many(self, changes, durable=self.durable):
             commit(self, changes, len(changes), durable=self.durable)
 
     def _renew_index(self) -> None:

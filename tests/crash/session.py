@@ -55,6 +55,8 @@ class Session:
         self.stored = 0
         self.store = self.open_store(flag, options)
         self.store.patience = 1  # own the database from the second statement on, as one of many more would
+        if history.completed % 2 == 0:
+            self.store.batch_from = 2  # a few insertions at once go the way of many
 
     def open_store(self, flag: str, options: dict[str, Any]) -> Store:
         return open_quietly(BASE, flag, self.process, **options)
