@@ -138,7 +138,8 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             flagged = line
         kind = _INSERT if old_blocks < 0 else _REPLACE
         # The value does not travel along, as in a durable commit: it need not be safe before the next sync.
-        record = _pack_record(_MAGIC, 1, 40 + length, sequence, kind, 0, 0, length, line, offset, size, checksum, 0) + key
+        record = _pack_record(_MAGIC, 1, 40 + length, sequence, kind, 0, 0, length, line, offset, size, checksum, 0)
+        record += key
         stage = _COMMITTING
         journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
         stage = _COMMITTED
