@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
 
 from children import Child, Line
 from hutch import format as fmt
-from hutch import owning, shared
+from hutch import owning, shared, single
+from hutch import store as statements
 from hutch.errors import DeadlockError, LockTimeout, OutcomeUnknownError
 from hutch.store import Store, open_store
 
@@ -483,3 +486,101 @@ def test_an_owner_whose_sync_failed_lets_the_others_see(
     assert not owner.is_owner
     assert not owner.locks.owner.is_taken_elsewhere()
     assert stores("r").get(b"first") == b"entry"
+
+
+def at_line(code: CodeType, number: int, action: Callable[[], None]) -> Callable[[FrameType, str, Any], Any]:
+    """A trace function that acts once, before the `number`-th line of a function: as a signal handler would."""
+    left = [number]
+
+    def on_line(frame: FrameType, what: str, _argument: Any) -> Any:
+        if frame.f_code is code and what == "line":
+            left[0] -= 1
+            if not left[0]:
+                action()
+        return on_line
+
+    return on_line
+
+
+@pytest.mark.parametrize("number", range(1, 40))
+def test_who_writes_before_a_statement_of_the_owner_has_begun_comes_first(
+    stores: Callable[..., Store], number: int
+) -> None:
+    """A signal handler, for one, that uses the same handle."""
+    owner = owner_of(stores())
+    inner: list[bytes] = []
+
+    def write_inside() -> None:
+        if not owner.depth:
+            owner.put(b"inner", b"value")
+            inner.append(b"inner")
+
+    previous = sys.gettrace()
+    sys.settrace(at_line(single.put_as_owner.__code__, number, write_inside))
+    try:
+        owner.put(b"outer", b"value")
+    finally:
+        sys.settrace(previous)
+    for store in (owner, stores("r")):
+        assert [store.get(key) for key in [b"outer", *inner]] == [b"value"] * (1 + len(inner))
+    assert owner.check().ok
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_an_interrupt_in_a_deletion_inside_a_transaction_leaves_the_transaction_alone(
+    stores: Callable[..., Store], number: int
+) -> None:
+    owner, other = owner_of(stores()), stores(timeout=0)
+    owner.begin()
+    owner.put(b"key", b"value")
+    previous = sys.gettrace()
+    sys.settrace(at_line(single.delete_as_owner.__code__, number, raising(KeyboardInterrupt)))
+    try:
+        owner.delete(b"calm")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(previous)
+    with pytest.raises((LockTimeout, DeadlockError)):
+        other.put(b"key", b"of the other")
+    owner.commit()
+    assert other.get(b"key") == b"value"
+    other.put(b"key", b"of the other")
+
+
+def test_what_a_statement_has_done_is_not_undone_for_want_of_memory_for_the_next(stores: Callable[..., Store]) -> None:
+    class Full(bytearray):
+        def extend(self, more: Any) -> None:
+            raise MemoryError
+
+    owner = owner_of(stores())
+    assert owner.index is not None
+    owner.index.checked = Full(owner.index.checked)
+    owner.apply({b"a": b"1", b"b": b"2"})
+    assert owner.at_hand is None
+    owner.put(b"c", b"3")
+    assert [owner.get(key) for key in (b"a", b"b", b"c")] == [b"1", b"2", b"3"]
+
+
+def test_what_replaced_values_leave_is_used_again_before_it_outgrows_what_is_live(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though their records are short: values do not travel in the journal."""
+    monkeypatch.setattr(statements, "_MIN_FREED_BLOCKS", 64)
+    owner = owner_of(stores())
+    assert owner.index is not None
+    blocks = 8 * 2000
+    for number in range(2000):
+        owner.put(b"key", b"%d" % number * 800)
+    assert owner.index.heap_blocks < blocks // 8
+    assert owner.statistics().checkpoint_count > 0
+
+
+def test_closing_leaves_nothing_that_a_durable_commit_would_sync(stores: Callable[..., Store]) -> None:
+    owner = owner_of(stores())
+    assert owner.index is not None
+    assert owner.index.flag(fmt.HEAP_DIRTY_AT)
+    owner.close()
+    durable = stores(durability="commit")
+    assert durable.index is not None
+    assert not durable.index.flag(fmt.HEAP_DIRTY_AT)
