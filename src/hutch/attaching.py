@@ -247,16 +247,18 @@ class Attaching(Owning):
                 copy.reserve(position)
                 copy.file.write(0, journal.file.view[:position])
                 copy.salt = journal.salt
+                has_more = False
                 for record in journal.records(position, header.base_sequence):
                     count, payload = self._with_values(record, header.database_id)
                     copy.reserve(position + fmt.RECORD_FRAME_BYTES + len(payload))
                     position = copy.append(position, record.sequence, count, payload)
-                file.sync()
-                fs.replace(temporary, names.journal)
-            except BaseException:
+                    has_more = has_more or len(payload) > len(record.payload)
+                if has_more:  # else it stays as it is, to the byte: it may be a stranger's
+                    file.sync()
+                    fs.replace(temporary, names.journal)
+            finally:
                 if fs.exists(temporary):
                     fs.unlink(temporary)
-                raise
         except OSError:
             pass  # they stay where they are, for as long as it lasts
 
@@ -267,7 +269,7 @@ class Attaching(Owning):
         for kind, key, entry, value in operations(record.payload):
             count += 1
             _, offset, size, checksum = entry
-            if value is None and kind in (fmt.OP_INSERT, fmt.OP_REPLACE) and size <= fmt.INLINE_LIMIT_BYTES:
+            if value is None and kind in (fmt.OP_INSERT, fmt.OP_REPLACE) and 0 < size <= fmt.INLINE_LIMIT_BYTES:
                 value = self.heap.read(offset, size)
                 if len(value) != size or fmt.checksum_of(value, fmt.hash_key(key, seed)) != checksum:
                     value = None
