@@ -581,7 +581,7 @@ def dump(data: bytes, start: int = 0) -> str:
 def make_example(folder: Path) -> dict[str, str]:
     """The blocks of the worked example, by caption."""
     base = folder / "example"
-    store = open_store(base, durability="commit", file_system=FixedNumbers())
+    store = open_store(base, file_system=FixedNumbers())
     store.put(b"pi", b"3.14159")
     store.apply({b"caf\xe9": b"coffee", b"pi": b"3.14"})
     live = PageReader(base)

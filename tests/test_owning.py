@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
 
 from children import Child, Line
 from hutch import format as fmt
-from hutch import owning, shared
-from hutch.errors import DeadlockError, LockTimeout, OutcomeUnknownError
+from hutch import owning, shared, single
+from hutch import store as statements
+from hutch.errors import ClosedError, DeadlockError, LockTimeout, OutcomeUnknownError
+from hutch.files import File
 from hutch.store import Store, open_store
 
 
@@ -78,6 +83,28 @@ class Stepped:
         self.view[span] = data
         if is_it and self.becomes_odd:
             self.action()
+
+
+class Afterwards(Stepped):
+    """Calls `action` right after the version word has become even."""
+
+    def __setitem__(self, span: slice, data: bytes) -> None:
+        is_it = not self.is_done and span.start == fmt.WORD_START and len(data) == 8
+        self.view[span] = data
+        if is_it:
+            self.is_done = True
+            self.put_in_place(self.view)
+            self.action()
+
+
+class Slotwise(Stepped):
+    """Calls `action` before an entry is put into its slot."""
+
+    def __setitem__(self, span: slice, data: bytes) -> None:
+        if not self.is_done and span.start >= fmt.INDEX_HEADER_BYTES and len(data) == fmt.SLOT_BYTES:
+            self.is_done = True
+            self.action()
+        self.view[span] = data
 
 
 def flags(store: Store) -> bytes:
@@ -504,3 +531,196 @@ def test_an_owner_whose_sync_failed_lets_the_others_see(
     assert not owner.is_owner
     assert not owner.locks.owner.is_taken_elsewhere()
     assert stores("r").get(b"first") == b"entry"
+
+
+def at_line(code: CodeType, number: int, action: Callable[[], None]) -> Callable[[FrameType, str, Any], Any]:
+    """A trace function that acts once, before the `number`-th line of a function: as a signal handler would."""
+    left = [number]
+
+    def on_line(frame: FrameType, what: str, _argument: Any) -> Any:
+        if frame.f_code is code and what == "line":
+            left[0] -= 1
+            if not left[0]:
+                action()
+        return on_line
+
+    return on_line
+
+
+@pytest.mark.parametrize("number", range(1, 40))
+def test_who_writes_before_a_statement_of_the_owner_has_begun_comes_first(
+    stores: Callable[..., Store], number: int
+) -> None:
+    """A signal handler, for one, that uses the same handle."""
+    owner = owner_of(stores())
+    inner: list[bytes] = []
+
+    def write_inside() -> None:
+        if not owner.depth:
+            owner.put(b"inner", b"value")
+            inner.append(b"inner")
+
+    previous = sys.gettrace()
+    sys.settrace(at_line(single.put_as_owner.__code__, number, write_inside))
+    try:
+        owner.put(b"outer", b"value")
+    finally:
+        sys.settrace(previous)
+    for store in (owner, stores("r")):
+        assert [store.get(key) for key in [b"outer", *inner]] == [b"value"] * (1 + len(inner))
+    assert owner.check().ok
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_an_interrupt_in_a_deletion_inside_a_transaction_leaves_the_transaction_alone(
+    stores: Callable[..., Store], number: int
+) -> None:
+    owner, other = owner_of(stores()), stores(timeout=0)
+    owner.begin()
+    owner.put(b"key", b"value")
+    previous = sys.gettrace()
+    sys.settrace(at_line(single.delete_as_owner.__code__, number, raising(KeyboardInterrupt)))
+    try:
+        owner.delete(b"calm")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(previous)
+    with pytest.raises((LockTimeout, DeadlockError)):
+        other.put(b"key", b"of the other")
+    owner.commit()
+    assert other.get(b"key") == b"value"
+    other.put(b"key", b"of the other")
+
+
+def test_what_a_statement_has_done_is_not_undone_for_want_of_memory_for_the_next(stores: Callable[..., Store]) -> None:
+    class Full(bytearray):
+        def extend(self, more: Any) -> None:
+            raise MemoryError
+
+    owner = owner_of(stores())
+    assert owner.index is not None
+    owner.index.checked = Full(owner.index.checked)
+    owner.apply({b"a": b"1", b"b": b"2"})
+    assert owner.at_hand is None
+    owner.put(b"c", b"3")
+    assert [owner.get(key) for key in (b"a", b"b", b"c")] == [b"1", b"2", b"3"]
+
+
+def test_what_replaced_values_leave_is_used_again_before_it_outgrows_what_is_live(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though their records are short: values do not travel in the journal."""
+    monkeypatch.setattr(statements, "_MIN_FREED_BLOCKS", 64)
+    owner = owner_of(stores())
+    assert owner.index is not None
+    blocks = 8 * 2000
+    for number in range(2000):
+        owner.put(b"key", b"%d" % number * 800)
+    assert owner.index.heap_blocks < blocks // 8
+    assert owner.statistics().checkpoint_count > 0
+
+
+def test_closing_leaves_nothing_that_a_durable_commit_would_sync(stores: Callable[..., Store]) -> None:
+    owner = owner_of(stores())
+    assert owner.index is not None
+    assert owner.index.flag(fmt.HEAP_DIRTY_AT)
+    owner.close()
+    durable = stores(durability="commit")
+    assert durable.index is not None
+    assert not durable.index.flag(fmt.HEAP_DIRTY_AT)
+
+
+def test_a_durable_commit_syncs_what_the_owner_has_put_since_the_last_sync(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable = stores(durability="commit")
+    durable.put(b"durable", b"1")
+    owner = owner_of(stores())
+    owner.sync()
+    assert owner.at_hand is not None
+    owner.put(b"lazy", b"value that is in the heap alone")
+    synced: list[str] = []
+    monkeypatch.setattr(File, "sync", lambda file: synced.append(file.path[-3:]))
+    durable.put(b"durable", b"2")
+    assert synced == ["dat", "log"]
+
+
+def test_a_round_with_free_space_leaves_nothing_of_the_old_one_at_hand(stores: Callable[..., Store]) -> None:
+    """Its salt, for one: a record under another would be none."""
+    owner = owner_of(stores())
+    assert owner.index is not None and owner.journal is not None
+    for number in range(200):
+        owner.put(b"key", b"%d" % number)
+    owner.sync()
+    assert owner.is_owner and owner.heap.free is not None
+    owner.put(b"after", b"value")
+    records = owner.journal.records(fmt.JOURNAL_HEADER_BYTES, owner.index.base_sequence)
+    assert [record.sequence for record in records] == [owner.index.sequence]
+
+
+def test_a_closed_owner_touches_nothing(stores: Callable[..., Store]) -> None:
+    owner, other = owner_of(stores()), stores()
+    owner.close()
+    with pytest.raises(ClosedError):
+        owner.put(b"key", b"value")
+    assert flags(other)[0] == 0
+
+
+def test_a_forked_child_asks_for_the_lock_before_it_writes(stores: Callable[..., Store]) -> None:
+    owner = owner_of(stores())
+    child = os.fork()
+    if not child:
+        try:
+            owner.put(b"key", b"of the child")
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert flags(owner) != b"\0\0\0\1"  # it has ended the ownership
+    owner.put(b"other key", b"of the parent")
+    assert [owner.get(key) for key in (b"key", b"other key")] == [b"of the child", b"of the parent"]
+
+
+def test_a_thread_that_is_taking_the_state_over_is_waited_for(
+    stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would put back what the owner's statement has moved, and the next line would go over the last one."""
+    owner = owner_of(stores())
+    index = owner.index
+    assert index is not None
+    loading, go_on = threading.Event(), threading.Event()
+    unpack, wait_for_loading = index._unpack, index.wait_for_loading
+
+    def late(packed: bytes) -> None:
+        loading.set()
+        assert go_on.wait(60)
+        unpack(packed)
+
+    def finish() -> None:
+        go_on.set()
+        reader.join(60)
+
+    def wait() -> None:
+        go_on.set()
+        wait_for_loading()
+
+    monkeypatch.setattr(index, "_unpack", late)
+    monkeypatch.setattr(index, "wait_for_loading", wait)
+    reader = threading.Thread(target=index.load)
+    reader.start()
+    assert loading.wait(60)
+    Slotwise(owner, True, finish)
+    owner.put(b"key", b"value")
+    finish()
+    owner.put(b"next", b"value")
+    assert list(owner.keys()) == [b"first", b"calm", b"key", b"next"]
+    assert list(stores("r").keys()) == [b"first", b"calm", b"key", b"next"]
+
+
+def test_who_sees_the_word_of_a_statement_sees_its_counts(stores: Callable[..., Store]) -> None:
+    owner, reader = owner_of(stores()), stores("r")
+    counted: list[tuple[int, int]] = []
+    count, sequence = owner.count(), owner.sequence
+    Afterwards(owner, False, lambda: counted.append((reader.count(), reader.sequence)))
+    owner.put(b"key", b"value")
+    assert counted == [(count + 1, sequence + 1)]

@@ -5,6 +5,7 @@ The interpreters are the ones found here (`interpreters.find_interpreters`); at 
 
 from __future__ import annotations
 
+import dbm.dumb
 import pickle
 from pathlib import Path
 from typing import Any
@@ -382,6 +383,30 @@ def test_a_journal_that_the_stdlib_overtook_is_kept_and_can_be_merged(python: St
     store.close()
     assert python.session(base, flag="r") == merged
     assert contents(base) == merged
+
+
+def test_a_journal_that_goes_aside_takes_its_values_along(tmp_path: Path) -> None:
+    """Nothing owns them in the heap any more, so whoever writes next writes over them, or cuts them off."""
+    base = tmp_path / "db"
+    pending, _ = crash(base, flag="n")
+    with dbm.dumb.open(str(base), "w") as database:
+        database["late 1"] = "overwritten in place"
+    with pytest.warns(RecoveryWarning, match="journal"):
+        store = open_store(base, "w")
+    first = store.get(b"late 1")
+    assert first == b"overwritten in place"
+    for round_number in range(3):
+        store.apply({b"more %d %d" % (round_number, i): b"m" * 900 for i in range(300)})
+        store.sync()
+        store.apply({b"more %d %d" % (round_number, i): None for i in range(300)})
+        store.close()
+        store = open_store(base, "w")
+    (aside,) = journals_set_aside(base)
+    with pytest.warns(RecoveryWarning, match="left as they are"):
+        assert store.merge_journal(aside) > 0
+    expected = {key: value for key, value in pending.items() if len(value) <= 4096} | {b"late 1": first}
+    assert {key: store.get(key) for key in expected} == expected
+    store.close()
 
 
 @every_python

@@ -92,7 +92,7 @@ def test_durable_writes(counted: CountedFileSystem, tmp_path: Path) -> None:
     lazy.put(b"a", b"1")
     store = open_store(tmp_path / "db", file_system=counted, durability="commit")
     store.put(b"b", b"2")
-    large = "one with values above 4 KiB, or after such writes of lazy handles"
+    large = 'one with values above 4 KiB, or after writes of handles with `durability="close"`'
     costs(counted, lambda: store.put(b"b", b"3"), 'a small write, `durability="commit"`')
     costs(counted, lambda: store.put(b"large", bytes(10_000)), large)
     costs(counted, lambda: store.apply({b"%d" % n: b"x" for n in range(100)}), 'a small write, `durability="commit"`')

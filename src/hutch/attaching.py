@@ -21,6 +21,7 @@ from hutch.errors import (
 )
 from hutch.files import MappedFile
 from hutch.index import Index
+from hutch.journal import Journal, Record, operations, pack_operation
 from hutch.owning import Owning
 from hutch.rebuild import open_journal
 from hutch.recovery import Snapshot, load_snapshot
@@ -216,6 +217,7 @@ class Attaching(Owning):
         names = self.names
         kept = names.journal
         if self.writable:
+            self._bring_values_along()
             kept = f"{names.journal}.{os.urandom(4).hex()}.orphan"
             self.file_system.replace(names.journal, kept)
             self.file_system.sync_folder(names.journal)
@@ -224,3 +226,52 @@ class Attaching(Owning):
             f"has replaced the directory since the last crash. It was not applied; it is kept as {kept!r}, "
             "and merge_journal() applies it if you want its commits"
         )
+
+    def _bring_values_along(self) -> None:
+        """Put small values into a journal that goes aside: no entry owns them in the heap, so they will not last there.
+
+        What somebody else has overwritten already stays out, and where there is no room, all of them do.
+        """
+        fs, names = self.file_system, self.names
+        journal = open_journal(self.place, writable=False)
+        header = journal.load() if journal is not None else None
+        if journal is None or header is None or journal.is_doubtful:
+            return  # of a doubtful one nobody knows which records count
+        temporary = names.temporary(names.journal)
+        try:
+            file = fs.open(temporary, writable=True, new=True, mode=0o600)
+            try:
+                fs.take_attributes(file, journal.file.file.status())
+                copy = Journal(MappedFile(file))
+                position = fmt.JOURNAL_HEADER_BYTES
+                copy.reserve(position)
+                copy.file.write(0, journal.file.view[:position])
+                copy.salt = journal.salt
+                has_more = False
+                for record in journal.records(position, header.base_sequence):
+                    count, payload = self._with_values(record, header.database_id)
+                    copy.reserve(position + fmt.RECORD_FRAME_BYTES + len(payload))
+                    position = copy.append(position, record.sequence, count, payload)
+                    has_more = has_more or len(payload) > len(record.payload)
+                if has_more:  # else it stays as it is, to the byte: it may be a stranger's
+                    file.sync()
+                    fs.replace(temporary, names.journal)
+            finally:
+                if fs.exists(temporary):
+                    fs.unlink(temporary)
+        except OSError:
+            pass  # they stay where they are, for as long as it lasts
+
+    def _with_values(self, record: Record, seed: int) -> tuple[int, bytes]:
+        """The number of a record's operations, and the operations with all small values that are still whole."""
+        count = 0
+        pieces: list[bytes] = []
+        for kind, key, entry, value in operations(record.payload):
+            count += 1
+            _, offset, size, checksum = entry
+            if value is None and kind in (fmt.OP_INSERT, fmt.OP_REPLACE) and 0 < size <= fmt.INLINE_LIMIT_BYTES:
+                value = self.heap.read(offset, size)
+                if len(value) != size or fmt.checksum_of(value, fmt.hash_key(key, seed)) != checksum:
+                    value = None
+            pieces += pack_operation(kind, key, entry, value)
+        return count, b"".join(pieces)

@@ -388,7 +388,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
             path: the file that the warning has named.
 
         Raises:
-            CorruptJournalError: it holds no whole commit, or values that have been overwritten since.
+            CorruptJournalError: it holds no commit whose values are left.
         """
         return self.store.merge_journal(path)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
 from hutch import format as fmt
 from hutch.commit import Change
 from hutch.copying import backup
-from hutch.errors import CorruptEntryError, CorruptIndexError, CorruptJournalError
+from hutch.errors import CorruptEntryError, CorruptIndexError, CorruptJournalError, RecoveryWarning
 from hutch.files import MappedFile
 from hutch.heap import LARGE_BYTES
 from hutch.journal import Journal, operations
@@ -187,6 +188,7 @@ def merge_journal(store: Store, path: str) -> int:
     if header is None:
         raise CorruptJournalError(f"{path!r} is not a journal of hutch", file=path)
     applied = 0
+    gone: set[bytes] = set()
     store.begin()
     try:
         for record in journal.records(fmt.JOURNAL_HEADER_BYTES, header.base_sequence):
@@ -195,22 +197,27 @@ def merge_journal(store: Store, path: str) -> int:
                     store.delete(key)
                 elif kind == fmt.OP_CLEAR:
                     store.clear()
+                    gone.clear()
                 else:
                     if value is None:
                         value = store.heap.read(offset, size)
                     if fmt.checksum_of(value, fmt.hash_key(key, header.database_id)) != checksum:
-                        raise CorruptJournalError(
-                            f"{path!r}: the value of {key!r} in commit {record.sequence} has been overwritten since; "
-                            "nothing has been merged",
-                            file=path,
-                            key=key,
-                        )
+                        gone.add(key)  # whoever has overwritten it came later
+                        continue
                     store.put(key, value)
+                gone.discard(key)
                 applied += 1
     except BaseException:
         store.rollback()
         raise
     store.commit()
+    if gone:
+        warnings.warn(
+            f"{path!r}: {len(gone)} of its values have been overwritten since, that of {min(gone)!r} for one; "
+            "these keys were left as they are",
+            RecoveryWarning,
+            stacklevel=4,
+        )
     if not applied:
         raise CorruptJournalError(f"{path!r} holds no whole commit", file=path)
     return applied

@@ -159,11 +159,14 @@ class Owning(Shared):
             heap.free = None
         if self.durable or self.failed or index is None or log is None or heap.free is not None:
             return
-        if not index.directory_bytes:
-            return  # the first line is special
+        if not index.directory_bytes or index.flag(fmt.CLEAN_AT):
+            return  # the first line is special; and after the last statement there is none
         index.set_flag(fmt.HEAP_DIRTY_AT, True)  # their values do not travel in the journal
         directory = self.directory.file.view
-        index.checked.extend(bytes(max(0, index.bucket_count - len(index.checked))))
+        try:
+            index.checked.extend(bytes(max(0, index.bucket_count - len(index.checked))))
+        except MemoryError:
+            return  # the statement has been done, and the next one goes the long way round
         self.at_hand = (
             index,
             index.file.view,

@@ -89,7 +89,8 @@ class Reader(Handle):
         index = self.index
         if index is not None and self.transaction is None:
             view = index.file.view
-            if view[8:16] == index.word:
+            word = index.word
+            if view[8:16] == word:
                 # `Index.locate`, unrolled: a call costs as much as all that it does.
                 key_hash = _hash_key(key, self.seed)
                 bucket = key_hash & index.high_mask
@@ -115,20 +116,25 @@ class Reader(Handle):
                         value = self.heap.file.view[offset : offset + size]
                         if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
                             return value
-                elif index.is_miss(bucket, page) and view[8:16] == index.word:
+                elif index.is_miss(bucket, page) and view[8:16] == word:
                     return None
                 if large == NEVER:
-                    return self._get_behind(index, key, key_hash)
+                    return self._get_behind(index, key, key_hash, word)
         return self._get_slowly(key) if large == NEVER else self.lend(key, verify=verify)  # type: ignore[return-value]
 
-    def _get_behind(self, index: Index, key: bytes, key_hash: int) -> bytes | None:
-        """What is not behind the first tag that agrees: one in thirty keys is in another slot, or on another page."""
+    def _get_behind(self, index: Index, key: bytes, key_hash: int, word: bytes) -> bytes | None:
+        """What is not behind the first tag that agrees: one in thirty keys is in another slot, or on another page.
+
+        Args:
+            word: that of the index before the first look. `Index.word` does not do for a miss: another thread of this
+                handle may have written in between, and it moves that one, too.
+        """
         try:
             found = index.locate(key_hash)
         except _TORN:
             return self._get_slowly(key)
         if found is None:
-            if index.is_checked(key_hash) and index.is_current():
+            if index.is_checked(key_hash) and index.file.view[8:16] == word:
                 return None
         else:
             _, _, line, offset, size, checksum = found

@@ -75,6 +75,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             salt,
             gate,
         ) = at_hand
+        word = index.word  # first: who writes from here on, a signal handler for one, moves it
         size = len(value)
         length = len(key)
         end = directory_end = index.directory_bytes
@@ -86,7 +87,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             return False
         handle.depth = 1
         view[16:17] = b"\1"  # pending
-        if view[8:20] != index.word + gate:
+        if view[8:20] != word + gate:
             handle.depth = 0
             handle.give_up_owning()  # before waiting for who has the writer lock: he waits for us
             return False
@@ -115,7 +116,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         sequence = index.sequence + 1
         if old_blocks < 0:
             slot = page.find(0)
-            is_plain = slot < 15 and index.key_count < index.bucket_count * 6
+            is_plain = 0 <= slot < 15 and index.key_count < index.bucket_count * 6
             if end + _MAX_LITERAL_FACTOR * length > directory_limit or not (
                 is_plain or index.bucket_count < index.room_for_buckets
             ):

@@ -175,7 +175,7 @@ class Store(Reader):
 
     def delete(self, key: bytes) -> bool:
         """Remove a key; False if it was not there. O(1)."""
-        if self.is_owner and not self.durable:
+        if self.is_owner and not self.durable and not self.depth:
             try:
                 found = delete_as_owner(self, key)
                 if found is not None:
@@ -249,7 +249,7 @@ class Store(Reader):
         return index is not None and (
             index.journal_bytes > JOURNAL_LIMIT_BYTES
             or (index.dead_bytes > _MIN_DEAD_BYTES and 5 * index.dead_bytes > 4 * index.directory_bytes)
-            or (self.freed_blocks > _MIN_FREED_BLOCKS and self.freed_blocks > index.heap_blocks)
+            or (self.freed_blocks > _MIN_FREED_BLOCKS and self.freed_blocks > index.live_blocks)
         )
 
     def _checkpoint_if_due(self) -> None:
