@@ -422,8 +422,8 @@ def test_an_error_behind_the_commit_point_is_none_of_the_callers(stores: Callabl
 def test_it_uses_the_space_that_a_checkpoint_with_a_new_directory_has_found(stores: Callable[..., Store]) -> None:
     """The new directory has a new index, of which nobody is the owner yet: that is nobody else's doing."""
     owner = owner_of(stores())
-    owner.apply({b"key %d" % number: b"value" for number in range(200)})
-    for number in range(150):
+    owner.apply({b"key %d" % number: b"value" for number in range(600)})
+    for number in range(500):
         owner.delete(b"key %d" % number)
     assert owner.is_owner
     owner.sync()
@@ -432,7 +432,14 @@ def test_it_uses_the_space_that_a_checkpoint_with_a_new_directory_has_found(stor
     for number in range(100):
         owner.put(b"new %d" % number, b"value")
     assert owner.index.heap_blocks == blocks
-    for number in range(owner.patience + 100):  # and goes on without, when there is none left
+    owner_of(owner)
+    free = owner.heap.free
+    assert free.block_count
+    for number in range(free.block_count):
+        owner.put(b"last %d" % number if number % 2 else b"key 599", b"value %d" % number)
+        assert owner.at_hand is not None  # it needs no lock for that
+    assert owner.index.heap_blocks == blocks
+    for number in range(100):  # and goes on without, when there is none left
         owner.put(b"newer %d" % number, b"value")
     assert owner.index.heap_blocks > blocks
     assert owner.heap.free is None

@@ -157,7 +157,7 @@ class Owning(Shared):
         index, log, heap = self.index, self.journal, self.heap
         if heap.free is not None and not heap.free.block_count:
             heap.free = None
-        if self.durable or self.failed or index is None or log is None or heap.free is not None:
+        if self.durable or self.failed or index is None or log is None:
             return
         if not index.directory_bytes or index.flag(fmt.CLEAN_AT):
             return  # the first line is special; and after the last statement there is none
@@ -180,6 +180,7 @@ class Owning(Shared):
             self.seed,
             log.salt,
             self.owner_gate,
+            heap.free,
         )
 
     def give_up_owning(self) -> None:

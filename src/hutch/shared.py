@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from hutch.files import View
+    from hutch.heap import FreeSpace
 
     AtHand = tuple[
         Index,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         int,  # the seed
         int,  # the salt
         bytes,  # `owner_gate`
+        "FreeSpace | None",
     ]
 
 __all__ = ["FIRST_PATIENCE", "JOURNAL_LIMIT_BYTES", "AtHand", "Shared"]

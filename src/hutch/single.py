@@ -1,8 +1,8 @@
 """Commits of one key by the owner of a database, unrolled: the steps of `commit`, in its order, and nothing else.
 
 A put costs as much as the calls that it makes; what is a loop over steps in `commit` is straight-line code here, and
-state that is at hand is not asked for again. Whatever is unusual goes the long way round: free space to be reused, a
-value too large for the journal, the first line, no room left in one of the files, equal hashes.
+state that is at hand is not asked for again. Whatever is unusual goes the long way round: a value too large for the
+journal, the first line, no room left in one of the files, equal hashes.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             seed,
             salt,
             gate,
+            free,
         ) = at_hand
         word = index.word  # first: who writes from here on, a signal handler for one, moves it
         size = len(value)
@@ -123,6 +124,13 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
                 view[16:17] = b"\0"
                 handle.depth = 0
                 return False
+        blocks = (size + 511) >> 9
+        reused = None if free is None else free.take(blocks)
+        if reused is None:
+            heap_blocks += blocks
+        else:
+            offset = reused << 9
+        if old_blocks < 0:
             line = end + 1
             digits = b"%15d" % offset, _SIZES[size], hexlify(checksum.to_bytes(4, "big"))
             if key.isalnum():
@@ -144,8 +152,6 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         stage = _COMMITTING
         journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
         stage = _COMMITTED
-        blocks = (size + 511) >> 9
-        heap_blocks += blocks
         view[8:9] = _ODD[index.number & 255]  # as `Index.begin_update`: readers wait
         if index.is_loading:
             index.wait_for_loading()
@@ -197,6 +203,7 @@ def _fail(handle: Handle, stage: int, position: int, problem: BaseException) -> 
             cut_off(handle, handle.journal, position)
     finally:
         handle.depth = 0
+        handle.heap.free = None  # it may have been interrupted, too; the next checkpoint makes a new one
         handle.give_up_owning()
     if not isinstance(problem, CorruptIndexError):
         handle.finish_quietly()
