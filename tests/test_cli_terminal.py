@@ -57,7 +57,12 @@ class Terminal:
             encoding="utf-8",
             timeout=PATIENCE,
             dimensions=(30, columns),
-            env={**os.environ, "TERM": "xterm", **(environment or {})},
+            # A size in the environment would count for more than that of the terminal.
+            env={
+                **{name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")},
+                "TERM": "xterm",
+                **(environment or {}),
+            },
         )
 
     def expect(self, text: str) -> str:
