@@ -8,7 +8,7 @@ lock; readers take no lock: they remember the version word, and compare.
 from __future__ import annotations
 
 from struct import Struct
-from threading import Lock
+from threading import RLock
 
 from hutch import format as fmt
 from hutch.errors import CorruptIndexError
@@ -45,7 +45,8 @@ class IndexHeader:
         self.word = b""  # as of the last `load` or update; even
         self.number = 0  # the same
         # Threads of one handle share the fields below: none may load while another is inside an update.
-        self._load_lock = Lock()
+        # (One that its own thread may take again: it may have been interrupted between the last line and the release.)
+        self._load_lock = RLock()
         self.is_loading = False
         self.identity = Identity(0, 0, 0, 0, 0, 0, b"")
         self.sequence = 0
