@@ -20,7 +20,7 @@ from hutch.transaction import Transaction
 
 __all__ = ["Store", "close_all", "flat", "open_store"]
 
-_MIN_FREED_BLOCKS = 32 * 1024
+_MIN_FREED_BLOCKS = 128 * 1024
 _MIN_DEAD_BYTES = 16 * 1024 * 1024
 _EXIT_TIMEOUT_SECONDS = 10.0
 _DURABILITIES = ("close", "commit")
