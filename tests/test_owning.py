@@ -148,6 +148,25 @@ def test_replacing_in_a_database_that_has_just_been_opened_asks_for_no_lock_eith
     assert store.check().ok
 
 
+def test_nor_does_it_in_one_whose_index_was_made_anew(
+    base: Path, stores: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the key does not stand behind the value, as far as the index knows, it stands in its line."""
+    store = owner_of(stores())
+    model = {(b"it's %d" if number % 2 else b"key%d") % number: b"old" for number in range(100)}
+    store.apply(model)
+    store.close()
+    base.with_suffix(".idx").unlink()
+    store = owner_of(stores())
+    asked: list[str] = []
+    monkeypatch.setattr(store.locks, "acquire_writer", lambda timeout: asked.append("writer"))
+    for key in model:
+        store.put(key, b"new")
+    assert len(asked) < 10  # to make a file longer
+    assert all(store.get(key) == b"new" for key in model)
+    assert store.check().ok
+
+
 def test_an_exclusive_handle_needs_no_lock_either(base: Path, stores: Callable[..., Store]) -> None:
     store = owner_of(stores(exclusive=True))
     assert flags(store) == b"\0\0\0\0"

@@ -25,7 +25,7 @@ _pack_slot = fmt.SLOT.pack
 _pack_counts = Struct("<6Q").pack  # the first of `fmt.STATE`: what an insertion changes
 _MAGIC = fmt.RECORD_MAGIC
 _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
-_KEYED = fmt.KEYED
+_KEYED, _LOST = fmt.KEYED, fmt.LOST
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 _OFFSET_MASK = fmt.OFFSET_MASK
 _TAGS = [bytes((tag or 255,)) for tag in range(256)]
@@ -107,10 +107,13 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             if found is not None:
                 place, slot, line, old_offset, old_size, _ = found
                 old_end = old_offset + old_size
-                if heap[old_end : old_end + 1 + length] != _KEY_LENGTHS[length & 255] + key or not line & _KEYED:
-                    view[16:17] = b"\0"
-                    handle.depth = 0
-                    return False
+                if not line & _KEYED or heap[old_end : old_end + 1 + length] != _KEY_LENGTHS[length & 255] + key:
+                    literal = _key_literal(key)
+                    start = line & _OFFSET_MASK
+                    if line & _LOST or directory[start : start + len(literal)] != literal:
+                        view[16:17] = b"\0"
+                        handle.depth = 0
+                        return False
                 line &= _OFFSET_MASK
                 old_blocks = (old_size + 511) >> 9
         checksum = _hash64(value, key_hash) & 0xFFFFFFFF
