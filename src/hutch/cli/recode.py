@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from hutch.cli.coding import Coding, writing_options
 from hutch.cli.database import keys_of, open_database, transaction_of
 from hutch.cli.exits import UNREADABLE, Failure
 from hutch.cli.layers import unwrap
-from hutch.cli.options import name_argument, timeout_option
+from hutch.cli.options import json_option, name_argument, timeout_option
 from hutch.cli.progress import steps
 from hutch.cli.values import MISSING, look
 from hutch.codecs.base import Codec, joined
@@ -113,9 +114,12 @@ class _Recoder:
     is_flag=True,
     help="Take values that are neither signed nor encrypted beside others that are. Anybody can have written them.",
 )
+@json_option
 @timeout_option
 @writing_options
-def command(name: str, source: str | None, timeout: float | None, coding: Coding, trust_unsigned: bool) -> None:
+def command(
+    name: str, source: str | None, as_json: bool, timeout: float | None, coding: Coding, trust_unsigned: bool
+) -> None:
     """Rewrite all values under another codec.
 
     Without --codec only their wrapping changes: with --compress, --signed or --encrypted values are compressed,
@@ -131,7 +135,10 @@ def command(name: str, source: str | None, timeout: float | None, coding: Coding
         with steps("rewriting", len(database)) as counter:
             changed = _rewrite(database, recoder, counter)
         database.sync()
-    click.echo(f"{changed:,} of {counter.done:,} values rewritten")
+    if as_json:
+        click.echo(json.dumps({"rewritten_count": changed, "entry_count": counter.done}))
+    else:
+        click.echo(f"{changed:,} of {counter.done:,} values rewritten")
 
 
 def _check_all(database: Any, recoder: _Recoder) -> None:
