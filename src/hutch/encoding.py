@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Value: TypeAlias = str | Buffer
     FileName: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-__all__ = ["encode_key", "encode_value"]
+__all__ = ["encode_key", "encode_value", "is_encodable"]
 
 
 def encode_key(key: Key) -> bytes:
@@ -47,3 +47,12 @@ def encode_value(value: Value) -> bytes:
         return bytes(memoryview(value))
     except TypeError:
         raise TypeError("values must be bytes or strings") from None
+
+
+def is_encodable(text: str) -> bool:
+    """Whether UTF-8 can hold a text, which has no lone surrogate then."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -163,10 +163,7 @@ class Owning(Shared):
             return  # the first line is special; and after the last statement there is none
         index.set_flag(fmt.HEAP_DIRTY_AT, True)  # their values do not travel in the journal
         directory = self.directory.file.view
-        try:
-            index.checked.extend(bytes(max(0, index.bucket_count - len(index.checked))))
-        except MemoryError:
-            return  # the statement has been done, and the next one goes the long way round
+        index.checked.extend(bytes(max(0, index.bucket_count - len(index.checked))))
         self.at_hand = (
             index,
             index.file.view,

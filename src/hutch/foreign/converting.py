@@ -80,10 +80,7 @@ def form_named(name: str) -> str:
     Raises:
         ValueError: none.
     """
-    form = _ALIASES.get(name, name)
-    if form not in TARGETS:
-        raise ValueError(f"{name!r} is no form that can be written: there are {', '.join(TARGETS)}")
-    return form
+    return _form_among(TARGETS, name, "written")
 
 
 def source_form(name: str) -> str:
@@ -92,9 +89,13 @@ def source_form(name: str) -> str:
     Raises:
         ValueError: none.
     """
+    return _form_among(SOURCES, name, "read")
+
+
+def _form_among(forms: tuple[str, ...], name: str, what: str) -> str:
     form = _ALIASES.get(name, name)
-    if form not in SOURCES:
-        raise ValueError(f"{name!r} is no form that can be read: there are {', '.join(SOURCES)}")
+    if form not in forms:
+        raise ValueError(f"{name!r} is no form that can be {what}: there are {', '.join(forms)}")
     return form
 
 

@@ -16,6 +16,7 @@ import os
 import stat
 
 from hutch.codecs.base import joined
+from hutch.encoding import is_encodable
 from hutch.errors import CorruptError, HutchError, UnsupportedFileError
 
 TYPE_CHECKING = False
@@ -126,7 +127,7 @@ def _not_json(value: Any) -> str:
         if item is None or kind in (bool, int):
             continue
         if kind is str:
-            if not _is_encodable(item):
+            if not is_encodable(item):
                 return "half a character"
         elif kind is float:
             if item != item or item in (float("inf"), float("-inf")):
@@ -134,20 +135,12 @@ def _not_json(value: Any) -> str:
         elif kind is list:
             waiting += item
         elif kind is dict:
-            if not all(type(name) is str and not name.startswith("$") and _is_encodable(name) for name in item):
+            if not all(type(name) is str and not name.startswith("$") and is_encodable(name) for name in item):
                 return "a dict with other names than text, or with ones that begin with $"
             waiting += item.values()
         else:
             return f"an object of type {kind.__name__}"
     return ""
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _write_plist(file: BinaryIO, values: dict[Any, Any]) -> None:

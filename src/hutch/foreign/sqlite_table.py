@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from hutch.encoding import is_encodable
 from hutch.errors import CorruptError, UnsupportedFileError
 from hutch.foreign.base import ForeignDatabase
 from hutch.foreign.sqlite_file import SqliteFile
@@ -105,7 +106,7 @@ class SqliteTable(ForeignDatabase):
             name = names[0] if names else "unnamed"
         self.table = name
         self._quoted = '"' + name.replace('"', '""') + '"'
-        if "\0" in name or not _is_encodable(name):
+        if "\0" in name or not is_encodable(name):
             raise UnsupportedFileError(f"{self.path}: no statement can name the table {name!a}")
         if may_make:
             file.execute(f"CREATE TABLE IF NOT EXISTS {self._quoted} {self._schema}")
@@ -183,11 +184,3 @@ class SqliteTable(ForeignDatabase):
 
 def _reopen(kind: type[SqliteTable], path: str, flag: str, options: dict[str, Any]) -> SqliteTable:
     return kind(path, flag, **options)
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
