@@ -339,11 +339,13 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
 
     def keys(self) -> list[bytes]:  # type: ignore[override]
         """Return a list of the keys."""
-        return list(self.iterkeys())
+        self._check_open()
+        return self.store.all_keys()
 
     def items(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
         """Return a list of pairs of key and value."""
-        return list(self.iteritems())
+        self._check_open()
+        return self.store.all_items()
 
     def values(self) -> ValuesView[bytes]:
         """Return a view of the values."""

@@ -7,6 +7,8 @@ A strict regular expression, never eval or literal_eval: a directory can be anyb
 from __future__ import annotations
 
 import functools
+import struct
+from binascii import unhexlify
 
 from hutch import format as fmt
 from hutch.errors import CorruptDirectoryError
@@ -15,7 +17,7 @@ from hutch.records import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "Directory",
@@ -25,7 +27,7 @@ __all__ = [
     "iterate_lines",
     "parse_directory",
     "read_header",
-    "simple_entries",
+    "simple_columns",
     "simple_keys",
     "starts_plain",
 ]
@@ -48,6 +50,10 @@ _SIMPLE_LINE = (
 )
 _SIMPLE_KEY = _SIMPLE_LINE.replace(rb"([ \d]{15})", rb"[ \d]{15}").replace(rb"([ \d]{13})", rb"[ \d]{13}")
 _SIMPLE_KEY = _SIMPLE_KEY.replace(b"([0-9a-f]{8})", b"[0-9a-f]{8}")
+# The same without comments, in a form that takes `re` half the time: what stands in a field is for others to check.
+_BARE_LINE = rb"(?s)'([^']*+)', \((.{15}), (.{13})\)  # (.{8})\n"
+_BARE_KEY = rb"(?s)'([^']*+)', \(.{15}, .{13}\)  # .{8}\n"
+_BARE_BYTES = len("''") + fmt.FIELDS_BYTES + len("\n")
 _ESCAPES = {
     b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\", b"'": b"'", b'"': b'"',
 }  # fmt: skip
@@ -175,14 +181,40 @@ def iterate_lines(data: bytes, start: int, end: int, path: str) -> Iterator[Line
 
 def simple_keys(data: bytes) -> list[bytes] | None:
     """The keys of whole hutch lines, if all of them are of the simplest form. O(lines), at the speed of `re`."""
-    keys: list[bytes] = _pattern(_SIMPLE_KEY).findall(data)
-    return keys if len(keys) == data.count(b"\n") else None
+    keys: list[bytes] = _pattern(_BARE_KEY).findall(data)
+    if not _are_bare(data, keys):
+        keys = _pattern(_SIMPLE_KEY).findall(data)
+        if len(keys) != data.count(b"\n"):
+            return None
+    return keys
 
 
-def simple_entries(data: bytes) -> list[tuple[bytes, bytes, bytes, bytes]] | None:
-    """Key, and the digits of offset, size and checksum, likewise."""
-    entries: list[tuple[bytes, bytes, bytes, bytes]] = _pattern(_SIMPLE_LINE).findall(data)
-    return entries if len(entries) == data.count(b"\n") else None
+def simple_columns(data: bytes) -> tuple[Sequence[bytes], list[int], list[int], Sequence[int]] | None:
+    """Keys, offsets, sizes and checksums, likewise."""
+    rows: list[tuple[bytes, bytes, bytes, bytes]] = _pattern(_BARE_LINE).findall(data)
+    if not _are_bare(data, [row[0] for row in rows]):
+        rows = _pattern(_SIMPLE_LINE).findall(data)
+        if len(rows) != data.count(b"\n"):
+            return None
+    if not rows:
+        return (), [], [], ()
+    keys, offsets, sizes, checksums = zip(*rows, strict=True)
+    digits = b"".join(offsets + sizes)
+    if b"-" in digits or b"+" in digits or b"_" in digits:  # int() would take them
+        return None
+    try:
+        numbers = struct.unpack(f">{len(rows)}I", unhexlify(b"".join(checksums)))
+        return keys, list(map(int, offsets)), list(map(int, sizes)), numbers
+    except ValueError:
+        return None
+
+
+def _are_bare(data: bytes, keys: list[bytes]) -> bool:
+    """Whether lines with these keys, and nothing between them, are all that there is; and no key needs an escape."""
+    text = b"".join(keys)
+    return len(data) == len(text) + len(keys) * _BARE_BYTES and not (
+        b"\\" in text or b"\n" in text or b"\r" in text or b"\0" in text
+    )
 
 
 def starts_plain(data: bytes) -> bool:

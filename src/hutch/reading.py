@@ -21,6 +21,7 @@ from hutch.handle import Handle
 from hutch.index import Index
 from hutch.names import Names
 from hutch.scan import changes_since, scan
+from hutch.spans import items_at_once, keys_at_once
 from hutch.transaction import Transaction
 
 __all__ = ["NEVER", "Reader"]
@@ -313,6 +314,18 @@ class Reader(Handle):
         """
         self.check_open()
         return scan(self, self.own_transaction(), values=True)
+
+    def all_keys(self) -> list[bytes]:
+        """The keys that `keys` would give, sooner. O(keys)."""
+        self.check_open()
+        found = keys_at_once(self) if self.own_transaction() is None else None
+        return list(self.keys()) if found is None else found
+
+    def all_items(self) -> list[tuple[bytes, bytes]]:
+        """The pairs that `items` would give, sooner. O(keys)."""
+        self.check_open()
+        found = items_at_once(self) if self.own_transaction() is None else None
+        return list(self.items()) if found is None else found
 
     def changes_since(self, sequence: int) -> list[tuple[bytes, bool]] | None:
         """What commits after number `sequence` did: (key, whether it is there after it), in order.

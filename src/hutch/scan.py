@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Generator, Iterator
+from itertools import repeat
 
 from hutch import format as fmt
-from hutch.commit import directory_line_bytes
-from hutch.errors import CorruptDirectoryError, CorruptIndexError
+from hutch.errors import CorruptIndexError
 from hutch.journal import operations
-from hutch.lines import Line, iterate_lines, simple_entries, simple_keys
+from hutch.lines import Line, iterate_lines, simple_columns, simple_keys
 from hutch.rebuild import open_journal
+from hutch.spans import SPAN_BYTES, pairs_at_once, read_span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["changes_since", "collect", "scan"]
 
 _FIRST_SPAN_BYTES = 2 * 1024
-_SPAN_BYTES = 64 * 1024
 _ALL_LINES = -1
-_NOTHING = b"%13d" % 0
 _hash_key = fmt.hash64
 _hash64 = fmt.hash64
 assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK) == (8, 16, 0xFFFFFFFF)
@@ -37,9 +36,10 @@ assert (fmt.WORD_START, fmt.WORD_END, fmt.CHECKSUM_MASK) == (8, 16, 0xFFFFFFFF)
 
 def scan(store: Reader, transaction: Transaction | None, *, values: bool) -> Iterator[tuple[bytes, bytes]]:
     """(key, value) pairs as the calling thread sees them; the value is b"" if none is wanted."""
-    if transaction is None:
-        yield from _committed(store, values)
-        return
+    return _committed(store, values) if transaction is None else _uncommitted(store, transaction, values)
+
+
+def _uncommitted(store: Reader, transaction: Transaction, values: bool) -> Iterator[tuple[bytes, bytes]]:
     if not transaction.cleared:
         for key, value in _committed(store, values):
             change = transaction.changes.get(key)
@@ -71,8 +71,8 @@ def _committed(store: Reader, values: bool) -> Iterator[tuple[bytes, bytes]]:
             continue
         word = index.word
         untouched = store.index is index and not index.changed_lines
-        position, data = _read_span(directory, position, end, size)
-        size = min(2 * size, _SPAN_BYTES)
+        position, data = read_span(directory, position, end, size)
+        size = min(2 * size, SPAN_BYTES)
         if untouched:
             # Nobody has changed a line that the directory does not show, so what it shows is what counts.
             count = yield from (_plain_items if values else _plain_keys)(store, index, word, data)
@@ -100,30 +100,38 @@ def _plain_keys(store: Reader, index: Index, word: bytes, data: bytes) -> Genera
     """The keys of whole lines, as long as nobody writes; returns how many have come, or `_ALL_LINES`."""
     view = index.file.view
     keys = simple_keys(data)
-    for number, key in enumerate(keys or ()):
+    if keys is None:
+        return 0
+    for number, pair in enumerate(zip(keys, repeat(b""))):
         if view[8:16] != word or store.index is not index:
             return number
-        yield key, b""
-    return 0 if keys is None else _ALL_LINES
+        yield pair
+    return _ALL_LINES
 
 
 def _plain_items(store: Reader, index: Index, word: bytes, data: bytes) -> Generator[tuple[bytes, bytes], None, int]:
     """Keys and values, likewise."""
     view = index.file.view
+    columns = simple_columns(data)
+    if columns is None:
+        return 0
+    pairs = pairs_at_once(store, columns)
+    if pairs is not None:
+        for number, pair in enumerate(pairs):
+            if view[8:16] != word or store.index is not index:
+                return number
+            yield pair
+        return _ALL_LINES
     seed = store.seed
-    heap = store.heap.file.view
-    entries = simple_entries(data)
-    for number, (key, offset, size, checksum) in enumerate(entries or ()):
+    for number, (key, offset, size, checksum) in enumerate(zip(*columns, strict=True)):
         if view[8:16] != word or store.index is not index:
             return number
-        start = int(offset)
-        value = heap[start : start + int(size)] if size != _NOTHING else b""
-        if _hash64(value, _hash_key(key, seed)) & 0xFFFFFFFF == int(checksum, 16):
+        value = store.heap.read(offset, size)
+        if _hash64(value, _hash_key(key, seed)) & 0xFFFFFFFF == checksum:
             yield key, value
         else:
             yield from _fetch(store, key, True)
-            heap = store.heap.file.view
-    return 0 if entries is None else _ALL_LINES
+    return _ALL_LINES
 
 
 def _line_starts(data: bytes, number: int) -> int:
@@ -154,32 +162,9 @@ def _rest(
         yield from _fetch(store, key, values, check=True)
 
 
-def _read_lines(directory: DirectoryFile, start: int, end: int, size: int = _SPAN_BYTES) -> tuple[list[Line], int]:
+def _read_lines(directory: DirectoryFile, start: int, end: int, size: int = SPAN_BYTES) -> tuple[list[Line], int]:
     """Whole lines from `start` on, and where the next ones start."""
-    return _parse(directory, *_read_span(directory, start, end, size))
-
-
-def _read_span(directory: DirectoryFile, start: int, end: int, size: int) -> tuple[int, bytes]:
-    """The bytes of whole lines from `start` on, and where they do start."""
-    if start and directory.read_span(start - 1, start) == b"#":
-        # The line has died since the span before, and a checkpoint has made it a part of that one's last comment.
-        start += directory_line_bytes(directory, start)
-        if start >= end:
-            return end, b""
-    while True:
-        data = directory.read_span(start, min(start + size, end))
-        if start + size >= end:
-            stop = len(data)
-            break
-        stop = data.rfind(b"\n") + 1
-        if stop:
-            break
-        size *= 4  # a line longer than the span
-    if not stop:
-        path = directory.file.file.path
-        raise CorruptDirectoryError(f"{path!r} ends at byte {start}, before its last line", file=path, offset=start)
-    # The last line's newline may not be written yet: the next line brings it.
-    return start, data[:stop] if data[stop - 1 : stop] == b"\n" else data[:stop] + b"\n"
+    return _parse(directory, *read_span(directory, start, end, size))
 
 
 def _parse(directory: DirectoryFile, start: int, data: bytes) -> tuple[list[Line], int]:

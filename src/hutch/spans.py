@@ -1,0 +1,107 @@
+"""Whole spans of the directory at once: what a walk reads ahead, and lists of all keys or items.
+
+A walk hands out one entry at a time and asks before each whether somebody has written. A list is taken in spans, with
+few steps of the interpreter for an entry: regular expressions, and `map` over columns.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+
+from hutch import format as fmt
+from hutch.commit import directory_line_bytes
+from hutch.errors import CorruptDirectoryError
+from hutch.lines import simple_columns, simple_keys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from hutch.directory import DirectoryFile
+    from hutch.reading import Reader
+
+__all__ = ["SPAN_BYTES", "items_at_once", "keys_at_once", "pairs_at_once", "read_span"]
+
+SPAN_BYTES = 64 * 1024
+_MOST_VALUE_BYTES = 2 * 1024 * 1024  # of a span, to be read ahead
+
+
+def read_span(directory: DirectoryFile, start: int, end: int, size: int) -> tuple[int, bytes]:
+    """The bytes of whole lines from `start` on, and where they do start."""
+    if start and directory.read_span(start - 1, start) == b"#":
+        # The line has died since the span before, and a checkpoint has made it a part of that one's last comment.
+        start += directory_line_bytes(directory, start)
+        if start >= end:
+            return end, b""
+    while True:
+        data = directory.read_span(start, min(start + size, end))
+        if start + size >= end:
+            stop = len(data)
+            break
+        stop = data.rfind(b"\n") + 1
+        if stop:
+            break
+        size *= 4  # a line longer than the span
+    if not stop:
+        path = directory.file.file.path
+        raise CorruptDirectoryError(f"{path!r} ends at byte {start}, before its last line", file=path, offset=start)
+    # The last line's newline may not be written yet: the next line brings it.
+    return start, data[:stop] if data[stop - 1 : stop] == b"\n" else data[:stop] + b"\n"
+
+
+def pairs_at_once(
+    store: Reader, columns: tuple[Sequence[bytes], list[int], list[int], Sequence[int]]
+) -> list[tuple[bytes, bytes]] | None:
+    """Keys with their values, if these are together in the heap, few bytes, and intact.
+
+    Args:
+        columns: keys, offsets, sizes, checksums.
+    """
+    keys, offsets, sizes, checksums = columns
+    if not keys or not all(sizes):
+        return None
+    first = min(offsets)
+    span_bytes = max(offsets) + max(sizes) - first
+    if span_bytes > _MOST_VALUE_BYTES:
+        return None
+    heap = store.heap.read(first, span_bytes)
+    values = [heap[offset - first : offset - first + size] for offset, size in zip(offsets, sizes, strict=True)]
+    hashes = map(fmt.hash64, keys, repeat(store.seed))
+    if [checksum & fmt.CHECKSUM_MASK for checksum in map(fmt.hash64, values, hashes)] != list(checksums):
+        return None
+    return list(zip(keys, values, strict=True))
+
+
+def keys_at_once(store: Reader) -> list[bytes] | None:
+    """All keys in order, as of one moment; None if a walk has to find them. O(keys)."""
+    return _at_once(store, simple_keys)
+
+
+def items_at_once(store: Reader) -> list[tuple[bytes, bytes]] | None:
+    """All keys with their values, likewise."""
+
+    def pairs(data: bytes) -> list[tuple[bytes, bytes]] | None:
+        columns = simple_columns(data)
+        return None if columns is None else pairs_at_once(store, columns)
+
+    return _at_once(store, pairs)
+
+
+def _at_once(store: Reader, entries_of: Callable[[bytes], list[Any] | None]) -> list[Any] | None:
+    store.refresh()
+    index = store.index
+    if index is None:
+        return None
+    word = index.word
+    found: list[Any] = []
+    position, end = index.first_line, index.directory_bytes
+    while position < end:
+        position, data = read_span(store.directory, position, end, SPAN_BYTES)
+        entries = entries_of(data)
+        is_as_it_was = store.index is index and index.word == word and index.is_current()
+        if entries is None or index.changed_lines or not is_as_it_was:
+            return None
+        found += entries
+        position += len(data)
+    return found
