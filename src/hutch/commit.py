@@ -39,11 +39,11 @@ __all__ = [
     "carry_out",
     "commit",
     "cut_off",
+    "directory_line_bytes",
     "find",
     "make_durable",
     "make_room",
     "publish_round",
-    "show_deleted",
 ]
 
 _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
@@ -289,7 +289,7 @@ def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
             position = _locate(index, key_hash, entry[0])
         assert position is not None
         if kind == _DELETE:
-            show_deleted(handle, index, position, entry[0] & fmt.OFFSET_MASK, old_offset, old_blocks)
+            _show_deleted(handle, index, position, entry[0] & fmt.OFFSET_MASK, old_offset, old_blocks)
             continue
         index.live_blocks += ((entry[2] + 511) >> 9) - old_blocks
         index.changed_lines += 1
@@ -299,7 +299,9 @@ def _show_index(handle: Handle, index: Index, steps: list[_Step]) -> None:
         index.replace(position, key_hash, entry)
 
 
-def show_deleted(handle: Handle, index: Index, position: Position, line: int, old_offset: int, old_blocks: int) -> None:
+def _show_deleted(
+    handle: Handle, index: Index, position: Position, line: int, old_offset: int, old_blocks: int
+) -> None:
     """Take an entry out of the index, and count what it leaves behind."""
     index.remove(position)
     index.live_blocks -= old_blocks

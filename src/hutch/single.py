@@ -11,7 +11,7 @@ from binascii import hexlify
 from struct import Struct
 
 from hutch import format as fmt
-from hutch.commit import cut_off, find, show_deleted
+from hutch.commit import cut_off, directory_line_bytes, find
 from hutch.errors import CorruptIndexError
 from hutch.handle import Handle
 
@@ -23,6 +23,8 @@ _key_literal = fmt.key_literal
 _pack_record = fmt.SINGLE_RECORD.pack
 _pack_slot = fmt.SLOT.pack
 _pack_counts = Struct("<6Q").pack  # the first of `fmt.STATE`: what an insertion changes
+_pack_state = fmt.STATE.pack
+_unpack_place = Struct("<8xQQQ").unpack_from  # of `fmt.SLOT`: line, offset, size
 _MAGIC = fmt.RECORD_MAGIC
 _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
 _KEYED, _LOST = fmt.KEYED, fmt.LOST
@@ -219,47 +221,96 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         return None
     stage, position = _BEFORE, 0
     try:
-        index = handle.index
-        log = handle.journal
-        if handle.depth or not handle.is_owner or index is None or log is None:
+        at_hand = handle.at_hand
+        if at_hand is None or handle.depth:
             return None
-        journal = log.file.view
+        index, view, checked, directory, heap, journal, _, _, journal_limit, seed, salt, gate, _ = at_hand
+        word = index.word  # first: see `put_as_owner`
         length = len(key)
         position = index.journal_bytes
-        record_end = position + 64 + length
-        if record_end + 8 > len(journal):
+        record_end = position + 72 + length
+        if record_end > journal_limit:
             return None
         handle.depth = 1
-        view = index.file.view
         view[16:17] = b"\1"  # pending
-        if view[8:20] != index.word + handle.owner_gate:
+        if view[8:20] != word + gate:
             handle.depth = 0
             handle.give_up_owning()
             return None
 
-        key_hash = _hash_key(key, handle.seed)
-        index.check_bucket(key_hash)
-        found = find(index, handle.directory, key, key_hash, _key_literal(key))
-        if found is not None:
-            place, (flagged, offset, size, _) = found
-            line = flagged & _OFFSET_MASK
-            sequence = index.sequence + 1
-            record = _pack_record(_MAGIC, 1, 40 + length, sequence, _DELETE, 0, 0, length, line, 0, 0, 0, 0) + key
-            stage = _COMMITTING
-            journal[position : record_end + 8] = record + _hash64(record, log.salt).to_bytes(8, "little")
-            stage = _COMMITTED
-            index.begin_update()
-            old_blocks = 0 if flagged & fmt.LOST else (size + 511) >> 9
-            show_deleted(handle, index, place, line, offset, old_blocks)
-            index.sequence = sequence
-            index.journal_bytes = record_end + 8
-            index.end_update()
+        key_hash = _hash_key(key, seed)
+        bucket = key_hash & index.high_mask
+        if bucket >= index.bucket_count:
+            bucket &= index.low_mask
+        if not checked[bucket]:
+            index.check_bucket(key_hash)
+        at = 4096 + (bucket + (bucket >> 3)) * 512
+        page = view[at : at + 512]
+        slot = page.find(key_hash >> 56 or 255)
+        is_found = False
+        if 0 <= slot < 15:
+            line, offset, size = _unpack_place(page, 16 + 32 * slot)
+            end = offset + size
+            is_found = line >> 60 == 1 and heap[end : end + 1 + length] == _KEY_LENGTHS[length & 255] + key
+        if not is_found:
+            found = find(index, handle.directory, key, key_hash, _key_literal(key))
+            if found is None:
+                view[16:17] = b"\0"
+                handle.depth = 0
+                return False
+            (at, slot), (line, offset, size, _) = found
+        old_blocks = 0 if line & _LOST else (size + 511) >> 9
+        line &= _OFFSET_MASK
+        line_bytes = directory[line : line + 256].find(b"\n") + 1 or directory_line_bytes(handle.directory, line)
+        sequence = index.sequence + 1
+        record = _pack_record(_MAGIC, 1, 40 + length, sequence, _DELETE, 0, 0, length, line, 0, 0, 0, 0)
+        record += key
+        stage = _COMMITTING
+        journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
+        stage = _COMMITTED
+        view[8:9] = _ODD[index.number & 255]  # as `Index.begin_update`: readers wait
+        if index.is_loading:
+            index.wait_for_loading()
+        # As `_show_deleted`.
+        view[at + slot : at + slot + 1] = b"\0"
+        view[at + 504 : at + 512] = _hash64(view[at : at + 504], at).to_bytes(8, "little")
+        if old_blocks:
+            handle.freed_blocks += old_blocks
+            handle.freed.append((offset >> 9, old_blocks))
+        directory_end = index.directory_bytes
+        if line + line_bytes > directory_end + 1:
+            line_bytes = directory_end + 1 - line
+        if line == index.first_line:
+            index.first_line += line_bytes
+            index.store_round()
+        index.sequence = sequence
+        index.journal_bytes = record_end
+        index.live_blocks = live_blocks = index.live_blocks - old_blocks
+        index.key_count = key_count = index.key_count - 1
+        index.dead_bytes = dead_bytes = index.dead_bytes + line_bytes
+        index.changed_lines = changed_lines = index.changed_lines + 1
+        # As `Index.end_update`, of which nothing else has changed.
+        view[32:96] = _pack_state(
+            sequence,
+            record_end,
+            directory_end,
+            index.heap_blocks,
+            live_blocks,
+            key_count,
+            dead_bytes,
+            changed_lines,
+        )
+        index.number = number = index.number + 2 & 0xFFFFFFFFFFFFFFFF
+        index.word = word = number.to_bytes(8, "little")
+        view[8:16] = word
         view[16:17] = b"\0"
         handle.depth = 0
-        return found is not None
+        return True
     except BaseException as problem:
         if _fail(handle, stage, position, problem):
             return True
+        if isinstance(problem, CorruptIndexError) and stage == _BEFORE:
+            return None  # the long way round makes a new one
         raise
     finally:
         handle.thread_lock.release()

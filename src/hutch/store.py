@@ -175,15 +175,12 @@ class Store(Reader):
 
     def delete(self, key: bytes) -> bool:
         """Remove a key; False if it was not there. O(1)."""
-        if self.is_owner and not self.durable and not self.depth:
-            try:
-                found = delete_as_owner(self, key)
-                if found is not None:
-                    if found and self._is_checkpoint_due():
-                        self._checkpoint_on_its_own()
-                    return found
-            except CorruptIndexError:
-                pass  # the long way round makes a new one
+        if self.at_hand is not None:
+            found = delete_as_owner(self, key)
+            if found is not None:
+                if found and self._is_checkpoint_due():
+                    self._checkpoint_on_its_own()
+                return found
         self.enter()
         try:
             transaction = self.transaction
