@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.layers.conftest import ENTRIES, ROUNDS
+from benchmarks.layers.conftest import ROUNDS
 from hutch import format as fmt
 from hutch.files import MappedFile
 from hutch.header import Identity
 from hutch.index import Index
+from hutch.table import create
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -33,7 +34,7 @@ def missing() -> Iterator[int]:
 
 @pytest.fixture
 def index(mapped: Callable[[str], MappedFile], hashes: list[int]) -> Index:
-    made = Index.create(mapped("index"), _IDENTITY, ((key_hash, _ENTRY) for key_hash in hashes), ENTRIES)
+    made = create(mapped("index"), _IDENTITY, ((key_hash, _ENTRY) for key_hash in hashes))
     made.end_update()
     return made
 
