@@ -7,9 +7,16 @@ unusual (a key that is there already, a large or an empty value, free space to b
 
 from __future__ import annotations
 
+from itertools import accumulate, chain, repeat
+
 from hutch import format as fmt
 from hutch.commit import Change, Plan, carry_out, make_room
 from hutch.handle import Handle
+from hutch.table import Table, arrange, fill, pack_slot
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["FEWEST", "insert_many"]
 
@@ -17,7 +24,6 @@ FEWEST = 64  # below, it is not worth while
 _RUN_BYTES = 1024 * 1024
 _hash_key = fmt.hash64
 _hash64 = fmt.hash64
-_pack_operation = fmt.OPERATION.pack
 
 
 def insert_many(handle: Handle, changes: list[Change], *, durable: bool) -> bool:
@@ -30,76 +36,96 @@ def insert_many(handle: Handle, changes: list[Change], *, durable: bool) -> bool
     assert index is not None
     if heap.free is not None:
         return False
-    seed = handle.seed
+    keys: tuple[bytes, ...]
+    values: tuple[bytes, ...]
+    keys, values, _ = zip(*changes, strict=True)
+    if set(map(type, values)) != {bytes}:
+        return False
+    sizes = list(map(len, values))
+    if not 0 < min(sizes) <= max(sizes) <= fmt.INLINE_LIMIT_BYTES:
+        return False
+    hashes = list(map(_hash_key, keys, repeat(handle.seed)))
     is_empty = not index.key_count
-    entries: list[tuple[int, fmt.Entry]] = []
-    lines: list[bytes] = []
-    payload: list[bytes | memoryview] = []
-    values: list[tuple[int, bytes | memoryview]] = []
-    run: list[bytes] = []
-    line = index.directory_bytes
-    if line:
-        line += 1
-    offset = run_start = index.heap_blocks << fmt.BLOCK_SHIFT
-    header_offset = 0
-    for key, value, _ in changes:
-        size = len(value) if type(value) is bytes else 0
-        if not 0 < size <= fmt.INLINE_LIMIT_BYTES:
-            return False
-        key_hash = _hash_key(key, seed)
-        if not is_empty:
+    if not is_empty:
+        for key_hash in hashes:
             index.check_bucket(key_hash)  # what is written gets a new seal: never one over damage
             if index.locate(key_hash) is not None:
                 return False
-        checksum = _hash64(value, key_hash) & fmt.CHECKSUM_MASK
-        length = len(key)
-        gap_bytes = -size & fmt.BLOCK_MASK
-        flagged = line
-        if length < min(gap_bytes, 256):
-            run += (value, fmt.KEY_LENGTHS[length], key, bytes(gap_bytes - 1 - length))
-            flagged |= fmt.KEYED
-        else:
-            run += (value, bytes(gap_bytes))
-        entries.append((key_hash, (flagged, offset, size, checksum)))
-        if durable:
-            payload += (_pack_operation(fmt.OP_INSERT, 1, 0, length, line, offset, size, checksum, 0), key, value)
-        else:
-            payload += (_pack_operation(fmt.OP_INSERT, 0, 0, length, line, offset, size, checksum, 0), key)
-        literal = b"'%b'" % key if key.isalnum() else fmt.key_literal(key)
-        text = b"%b, (%15d, %13d)  # %08x" % (literal, offset, size, checksum)
-        if not line:
-            text += fmt.pack_header_comment(seed, directory.generation, index.base_sequence)
-            header_offset = len(literal) + fmt.FIELDS_BYTES
-        lines.append(text)
-        line += len(text) + 1
-        offset += size + gap_bytes
-        if offset - run_start >= _RUN_BYTES:
-            values.append((run_start, b"".join(run)))
-            run, run_start = [], offset
-    if run:
-        values.append((run_start, b"".join(run)))
 
-    heap_blocks = offset >> fmt.BLOCK_SHIFT
+    checksums = [number & fmt.CHECKSUM_MASK for number in map(_hash64, values, hashes)]
+    extent_bytes = [size + (-size & fmt.BLOCK_MASK) for size in sizes]
+    offsets = list(accumulate(extent_bytes, initial=index.heap_blocks << fmt.BLOCK_SHIFT))
+    heap_blocks = offsets.pop() >> fmt.BLOCK_SHIFT
     live_blocks = index.live_blocks + heap_blocks - index.heap_blocks
-    count = len(entries)
-    buckets: list[list[tuple[int, bytes]]] = []
-    if count > index.key_count:
-        buckets, late = index.arrange(entries, count, [] if is_empty else list(index.slots()))
+
+    lines = _format_lines(keys, offsets, sizes, checksums)
+    header_offset = 0
+    if not index.directory_bytes:
+        header_offset = len(lines[0])
+        lines[0] += fmt.pack_header_comment(handle.seed, directory.generation, index.base_sequence)
+    starts = list(
+        accumulate(map(len, lines), lambda at, size: at + size + 1, initial=_next_line(index.directory_bytes))
+    )
+    directory_end = starts.pop() - 1
+
+    lengths = list(map(len, keys))
+    pack = fmt.OPERATION.pack
+    constants = repeat(fmt.OP_INSERT), repeat(durable), repeat(0)
+    operations = map(pack, *constants, lengths, starts, offsets, sizes, checksums, repeat(0))
+    parts: list[Iterable[bytes]] = [operations, keys, values] if durable else [operations, keys]
+    payload = b"".join(chain.from_iterable(zip(*parts, strict=True)))
+
+    room = [extent - size for extent, size in zip(extent_bytes, sizes, strict=True)]
+    fits = [length < gap and length < 256 for length, gap in zip(lengths, room, strict=True)]  # see `commit`
+    indexed = [start | fmt.KEYED if is_keyed else start for start, is_keyed in zip(starts, fits, strict=True)]
+    runs: list[tuple[int, bytes | memoryview]] = []
+    at_once = _RUN_BYTES // max(extent_bytes)
+    for first in range(0, len(keys), at_once):
+        some = slice(first, first + at_once)
+        columns = (values[some], keys[some], lengths[some], fits[some], extent_bytes[some])
+        extents = [
+            (b"".join((value, fmt.KEY_LENGTHS[length], key)) if is_keyed else value).ljust(extent, b"\0")
+            for value, key, length, is_keyed, extent in zip(*columns, strict=True)
+        ]
+        runs.append((offsets[first], b"".join(extents)))
+
+    table: Table | None = None
+    if len(keys) > index.key_count:
+        low_hashes = [key_hash & fmt.HASH_LOW_MASK for key_hash in hashes]
+        tags = [key_hash >> 56 or 255 for key_hash in hashes]
+        slots = list(map(pack_slot, low_hashes, checksums, indexed, offsets, sizes, tags))
+        table, late = arrange(hashes, slots, [] if is_empty else list(index.slots()), index.bucket_count)
         if late:
             return False
-        index.reserve_buckets(len(buckets))
+        index.reserve_buckets(len(table.sizes))
     else:
-        index.reserve(count)
+        index.reserve(len(keys))
 
     def show() -> None:
-        if buckets:
-            index.fill(buckets)
+        if table is not None:
+            fill(index, table)
         else:
-            for key_hash, entry in entries:
+            for key_hash, entry in zip(hashes, zip(indexed, offsets, sizes, checksums, strict=True), strict=True):
                 index.insert(key_hash, entry)
         index.live_blocks = live_blocks
 
-    plan = Plan(payload, count, values, lines, line - 1, header_offset, heap_blocks, not durable, show)
+    plan = Plan([payload], len(keys), runs, lines, directory_end, header_offset, heap_blocks, not durable, show)
     make_room(handle, plan)
     carry_out(handle, plan, durable=durable)
     return True
+
+
+def _next_line(directory_bytes: int) -> int:
+    return directory_bytes and directory_bytes + 1
+
+
+def _format_lines(
+    keys: Sequence[bytes], offsets: Sequence[int], sizes: Sequence[int], checksums: Sequence[int]
+) -> list[bytes]:
+    """Directory lines without their newlines."""
+    if b"".join(keys).isalnum():
+        return [b"'%b', (%15d, %13d)  # %08x" % line for line in zip(keys, offsets, sizes, checksums, strict=True)]
+    return [
+        fmt.format_line(fmt.key_literal(key), (0, offset, size, checksum))
+        for key, offset, size, checksum in zip(keys, offsets, sizes, checksums, strict=True)
+    ]

@@ -271,11 +271,14 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
         changes: dict[bytes, bytes | memoryview | Pieces | None] = {}
         source: Any = other
         if hasattr(source, "keys"):
-            for key in source.keys():  # noqa: SIM118  # all that such an object must have, besides []
-                changes[encode_key(key)] = _as_stored(source[key])
+            keys = source.keys()  # all that such an object must have, besides []
+            pairs = source.items() if type(source) is dict else ((key, source[key]) for key in keys)
         else:
-            for key, value in source:
-                changes[encode_key(key)] = _as_stored(value)
+            pairs = source
+        for key, value in pairs:
+            changes[key if type(key) is bytes else encode_key(key)] = (
+                value if type(value) is bytes else _as_stored(value)
+            )
         for name, value in more.items():
             changes[encode_key(name)] = _as_stored(value)
         self.store.apply(changes)

@@ -15,7 +15,7 @@ from hutch.errors import CorruptIndexError
 from hutch.files import MappedFile
 from hutch.records import NamedTuple
 
-__all__ = ["Identity", "IndexHeader"]
+__all__ = ["Identity", "IndexHeader", "masks"]
 
 
 _STATE_AND_TABLE = Struct("<11Q")  # they lie side by side: one store publishes both
@@ -150,10 +150,7 @@ class IndexHeader:
         self.set_bucket_count(bucket_count)
 
     def set_bucket_count(self, bucket_count: int) -> None:
-        """Linear hashing's two masks: buckets below the split pointer are addressed with one bit more."""
-        level = bucket_count.bit_length() - 1
-        self.low_mask = (1 << level) - 1
-        self.high_mask = (2 << level) - 1
+        self.low_mask, self.high_mask = masks(bucket_count)
         self.bucket_count = bucket_count
 
     @staticmethod
@@ -249,3 +246,9 @@ class IndexHeader:
         packed = fmt.IDENTITY.pack(*identity)
         packed += fmt.IDENTITY_CHECKSUM.pack(fmt.hash64(packed))
         self.file.view[fmt.IDENTITY_AT : fmt.IDENTITY_AT + len(packed)] = packed
+
+
+def masks(bucket_count: int) -> tuple[int, int]:
+    """Linear hashing's low and high mask: buckets below the split pointer are addressed with one bit more."""
+    level = bucket_count.bit_length() - 1
+    return (1 << level) - 1, (2 << level) - 1

@@ -10,14 +10,13 @@ Everything read from the file is bounds-checked, for it may be torn or hostile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from hutch import format as fmt
 from hutch.errors import CorruptIndexError
-from hutch.files import MappedFile
-from hutch.header import Identity, IndexHeader
+from hutch.header import IndexHeader
 
-__all__ = ["Index", "Position"]
+__all__ = ["Index", "Position", "Slot"]
 
 _HEADER = fmt.INDEX_HEADER_BYTES
 _BUCKET = fmt.BUCKET_BYTES
@@ -42,6 +41,7 @@ _GROWTH_BYTES = 8 * 1024
 _MAX_GROWTH_BYTES = 16 * 1024 * 1024
 
 Position = tuple[int, int]  # offset of the bucket in the file, slot
+Slot = tuple[int, bytes]  # tag, packed entry
 
 
 class Index(IndexHeader):
@@ -237,12 +237,9 @@ class Index(IndexHeader):
         self._seal(at)
         return True
 
-    def _write_page(self, number: int, slots: list[tuple[int, bytes]], link: int) -> None:
+    def _write_page(self, number: int, slots: list[Slot], link: int) -> None:
         at = _HEADER + number * _BUCKET
-        tags = bytes([tag for tag, _ in slots])
-        body = b"".join([packed for _, packed in slots])
-        page = tags + _ZEROS[: _SLOTS_AT - len(tags)] + body + _ZEROS[: fmt.LINK_AT - _SLOTS_AT - len(body)]
-        page += fmt.LINK.pack(link) + _ZEROS[: _SEAL_AT - _LINK_END]
+        page = _page(slots, link)
         self.file.view[at : at + _BUCKET] = page + _hash64(page, at).to_bytes(8, "little")
 
     def _take_overflow_page(self) -> int:
@@ -256,7 +253,8 @@ class Index(IndexHeader):
             self.overflow_used += 1
         return number
 
-    def _free_overflow_page(self, number: int) -> None:
+    def free_overflow_page(self, number: int) -> None:
+        """Put a page before the others in the list of free ones."""
         self._write_page(number, [], self.overflow_free)
         self.overflow_free = number
 
@@ -285,8 +283,8 @@ class Index(IndexHeader):
             staying = (tags ^ moving_tags).to_bytes(_SLOTS, "big") + rest
             view[at : at + _BUCKET] = staying + _hash64(staying, at).to_bytes(8, "little")
         else:
-            stay: list[tuple[int, bytes]] = []
-            move: list[tuple[int, bytes]] = []
+            stay: list[Slot] = []
+            move: list[Slot] = []
             spare: list[int] = []
             self._part(page, stay, move)
             for at, page in self._chain(old):
@@ -295,18 +293,18 @@ class Index(IndexHeader):
                     spare.append(number)
                     _check_seal(at, page)
                     self._part(page, stay, move)
-            self._write_chain(new, move, spare)
-            self._write_chain(old, stay, spare)
+            self.write_chain(new, move, spare)
+            self.write_chain(old, stay, spare)
             self.overflow_used -= len(spare)
             for number in spare:
-                self._free_overflow_page(number)
+                self.free_overflow_page(number)
         if len(self.checked) == new:
             self.checked.append(1)  # all that went into it has been checked
         self.set_bucket_count(new + 1)
         if not (new + 1) & (_STRIDE - 2):
-            self._free_overflow_page(((new + 1) >> _SHIFT) * _STRIDE - 1)
+            self.free_overflow_page(((new + 1) >> _SHIFT) * _STRIDE - 1)
 
-    def _part(self, page: bytes, stay: list[tuple[int, bytes]], move: list[tuple[int, bytes]]) -> None:
+    def _part(self, page: bytes, stay: list[Slot], move: list[Slot]) -> None:
         """Tell apart the entries of a page by the hash bit that the split brings into play."""
         level = self.low_mask.bit_length()
         start = _SLOTS_AT
@@ -318,7 +316,7 @@ class Index(IndexHeader):
             start += _SLOT_BYTES
             byte += _SLOT_BYTES
 
-    def _write_chain(self, bucket: int, slots: list[tuple[int, bytes]], spare: list[int]) -> None:
+    def write_chain(self, bucket: int, slots: list[Slot], spare: list[int]) -> None:
         """Fill the pages of a bucket, from the last to the first, taking overflow pages from `spare`."""
         link = 0
         while len(slots) > _SLOTS:
@@ -327,8 +325,6 @@ class Index(IndexHeader):
             self._write_page(number, slots[cut:], link)
             slots, link = slots[:cut], number
         self._write_page(bucket + (bucket >> _SHIFT), slots, link)
-
-    # --- many at once ---
 
     def slots(self) -> Iterator[tuple[int, bytes]]:
         """Every slot in use, with its tag, in no order. O(buckets).
@@ -345,80 +341,12 @@ class Index(IndexHeader):
                         yield tag, page[start : start + _SLOT_BYTES]
                     start += _SLOT_BYTES
 
-    def arrange(
-        self, entries: Iterable[tuple[int, fmt.Entry]], count: int, kept: Sequence[tuple[int, bytes]] = ()
-    ) -> tuple[list[list[tuple[int, bytes]]], list[tuple[int, bytes]]]:
-        """Part `count` entries, and slots that are there, among as many buckets as they need. Changes nothing.
 
-        Args:
-            entries: (key hash, entry) of each key, once.
-
-        Returns:
-            What each bucket is to hold, for `fill`; and those for which there would be no overflow page: more equal
-            hashes than there can be by chance. They are to be inserted one by one.
-        """
-        limit = max(8, -(-(count + len(kept)) // fmt.BUCKET_LOAD), self.bucket_count)
-        level = limit.bit_length() - 1
-        low_mask, high_mask = (1 << level) - 1, (2 << level) - 1
-        buckets: list[list[tuple[int, bytes]]] = [[] for _ in range(limit)]
-        for tag, packed in kept:
-            low = int.from_bytes(packed[:4], "little")
-            bucket = low & high_mask
-            buckets[bucket if bucket < limit else low & low_mask].append((tag, packed))
-        for key_hash, (line, offset, size, checksum) in entries:
-            bucket = key_hash & high_mask
-            if bucket >= limit:
-                bucket &= low_mask
-            packed = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
-            buckets[bucket].append((key_hash >> 56 or 255, packed))
-        late: list[tuple[int, bytes]] = []
-        spare = limit >> _SHIFT
-        for slots in buckets:
-            if len(slots) > _SLOTS:
-                room = (spare + 1) * _SLOTS
-                late += slots[room:]
-                del slots[room:]
-                spare -= (len(slots) - 1) // _SLOTS
-        return buckets, late
-
-    def fill(self, buckets: list[list[tuple[int, bytes]]]) -> None:
-        """Write the whole table anew. O(buckets); `reserve_buckets` must have made room."""
-        self.set_bucket_count(len(buckets))
-        spare = [number * _STRIDE - 1 for number in range(self.bucket_count >> _SHIFT, 0, -1)]
-        pages = len(spare)
-        self.overflow_free = 0
-        for bucket, slots in enumerate(buckets):
-            self._write_chain(bucket, slots, spare)
-        self.overflow_used = pages - len(spare)
-        for number in spare:
-            self._free_overflow_page(number)
-        self.key_count = sum(map(len, buckets))
-        self.checked[:] = b"\1" * self.bucket_count
-
-    # --- making a new one ---
-
-    @classmethod
-    def create(
-        cls, file: MappedFile, identity: Identity, entries: Iterable[tuple[int, fmt.Entry]], count: int
-    ) -> Index:
-        """Fill an empty file with a table of `count` entries. O(count).
-
-        Args:
-            entries: (key hash, entry) of each key, once.
-        """
-        index = cls(file)
-        buckets, late = index.arrange(entries, count)
-        file.grow(index.table_bytes(len(buckets)) + _GROWTH_BYTES)
-        index.fill(buckets)
-        file.view[0:8] = fmt.INDEX_MAGIC
-        index.store_identity(identity)
-        index.word = fmt.WORD.pack(0)
-        index.begin_update()  # nobody may read it before end_update()
-        for tag, packed in late:
-            low, checksum, line, offset, size = _unpack_slot(packed, 0)
-            index.reserve(1)
-            index.insert(tag << 56 | low, (line, offset, size, checksum))
-        return index
+def _page(slots: list[Slot], link: int) -> bytes:
+    """A page without its seal."""
+    tags = bytes([tag for tag, _ in slots]).ljust(_SLOTS_AT, b"\0")
+    page = b"".join([tags, *[packed for _, packed in slots]]).ljust(_LINK_AT, b"\0")
+    return (page + fmt.LINK.pack(link)).ljust(_SEAL_AT, b"\0")
 
 
 def _check_seal(at: int, page: bytes) -> None:

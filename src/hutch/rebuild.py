@@ -22,6 +22,7 @@ from hutch.journal import Journal
 from hutch.names import Names
 from hutch.records import NamedTuple
 from hutch.recovery import Snapshot
+from hutch.table import create
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -347,7 +348,7 @@ def _write_index(place: Place, snapshot: Snapshot, directory: os.stat_result, sa
         )
         seed = snapshot.database_id
         hashed = ((fmt.hash_key(key, seed), entry) for key, entry in snapshot.entries.items())
-        index = Index.create(MappedFile(raw, hot=True), identity, hashed, len(snapshot.entries))
+        index = create(MappedFile(raw, hot=True), identity, hashed)
         live = [entry for entry in snapshot.entries.values() if not entry[0] & fmt.LOST]
         index.sequence = index.base_sequence = snapshot.sequence
         index.journal_bytes = fmt.JOURNAL_HEADER_BYTES

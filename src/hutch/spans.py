@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["SPAN_BYTES", "items_at_once", "keys_at_once", "pairs_at_once", "read_span"]
 
 SPAN_BYTES = 64 * 1024
+_hash_key = fmt.hash64
+_hash64 = fmt.hash64
 _MOST_VALUE_BYTES = 2 * 1024 * 1024  # of a span, to be read ahead
 
 
@@ -67,8 +69,8 @@ def pairs_at_once(
         return None
     heap = store.heap.read(first, span_bytes)
     values = [heap[offset - first : offset - first + size] for offset, size in zip(offsets, sizes, strict=True)]
-    hashes = map(fmt.hash64, keys, repeat(store.seed))
-    if [checksum & fmt.CHECKSUM_MASK for checksum in map(fmt.hash64, values, hashes)] != list(checksums):
+    hashes = map(_hash_key, keys, repeat(store.seed))
+    if [checksum & fmt.CHECKSUM_MASK for checksum in map(_hash64, values, hashes)] != list(checksums):
         return None
     return list(zip(keys, values, strict=True))
 

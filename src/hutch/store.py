@@ -200,7 +200,12 @@ class Store(Reader):
         try:
             transaction = self.transaction
             if transaction is None:
-                self._commit([(key, None if value is None else flat(value), False) for key, value in changes.items()])
+                self._commit(
+                    [
+                        (key, value if value is None or type(value) is bytes else flat(value), False)
+                        for key, value in changes.items()
+                    ]
+                )
                 return
             for key, value in changes.items():
                 is_committed = not transaction.cleared and self.find_entry(key) is not None
