@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from hutch import format as fmt
-from hutch.errors import CorruptDirectoryError, CorruptIndexError
+from hutch.errors import CorruptDirectoryError, CorruptIndexError, DeadlockError
 from hutch.format import hash64
 from hutch.handle import Handle
 from hutch.heap import LARGE_BYTES
@@ -41,6 +41,7 @@ __all__ = [
     "cut_off",
     "directory_line_bytes",
     "find",
+    "is_own",
     "make_durable",
     "make_room",
     "publish_round",
@@ -254,8 +255,15 @@ def carry_out(handle: Handle, plan: Plan, *, durable: bool) -> None:
         index.heap_blocks = plan.heap_blocks
         index.end_update()
         index.set_flag(fmt.PENDING_AT, False)
-    except Exception:  # noqa: BLE001  # committed all the same: `pending`, or an odd word, tells the next to finish
-        pass
+    except Exception as problem:
+        if not is_own(problem):
+            raise
+        # Committed all the same: `pending`, or an odd word, tells the next to finish.
+
+
+def is_own(problem: BaseException) -> bool:
+    """Whether it is one that the engine meets, and not of a signal handler, say, that has interrupted it."""
+    return isinstance(problem, (MemoryError, OSError)) and not isinstance(problem, (DeadlockError, TimeoutError))
 
 
 def append(handle: Handle, journal: Journal, position: int, sequence: int, count: int, payload: bytes) -> int:

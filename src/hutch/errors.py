@@ -81,7 +81,7 @@ class LockTimeout(HutchError, TimeoutError):
 
 
 class DeadlockError(HutchError):
-    """Waiting would never end: the lock is held further up in this very thread."""
+    """Waiting would never end: the lock is held further up in this very thread, or a statement is under way there."""
 
 
 class TransactionError(HutchError):

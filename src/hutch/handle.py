@@ -16,6 +16,7 @@ from hutch.errors import (
     CorruptDirectoryError,
     CorruptHeapError,
     CorruptIndexError,
+    DeadlockError,
     LockTimeout,
     ReadOnlyError,
     RecoveryWarning,
@@ -195,6 +196,8 @@ class Handle(CatchingUp):
             with self.thread_lock:
                 if self.index is not index:
                     return
+                if self.is_busy:
+                    self.refuse_to_interrupt()
                 word = index.file.view[fmt.WORD_START : fmt.WORD_END]
                 if (
                     (self.depth or not self.is_writing_elsewhere())
@@ -249,12 +252,16 @@ class Handle(CatchingUp):
         """Take the thread lock and the writer lock; catch up; recover what a dead writer left.
 
         Raises:
-            ReadOnlyError, ClosedError, LockTimeout, OutcomeUnknownError.
+            ReadOnlyError, ClosedError, LockTimeout, DeadlockError, OutcomeUnknownError.
         """
         timeout = self.timeout_seconds
         if not self.thread_lock.acquire(True, -1 if timeout is None else timeout):
             raise LockTimeout(f"{self.names.base!r} is being written by another thread; try again")
+        if self.is_busy:
+            self.thread_lock.release()
+            self.refuse_to_interrupt()
         try:
+            self.is_busy = True
             if self.depth:
                 self.depth += 1
             else:
@@ -267,6 +274,7 @@ class Handle(CatchingUp):
                     self.locks.acquire_writer(timeout)
                 self.depth = 1
         except BaseException:
+            self.is_busy = False
             self.thread_lock.release()
             raise
         try:
@@ -290,9 +298,16 @@ class Handle(CatchingUp):
             self._back_out()
             raise
 
+    def refuse_to_interrupt(self) -> None:
+        raise DeadlockError(
+            f"{self.names.base!r} is in the middle of a statement of this thread, which was interrupted by a signal "
+            "handler or a finalizer: use the database when that statement is done"
+        )
+
     def _back_out(self) -> None:
         """Undo an `enter` that has not made this handle fit to write: another one may be writing, so touch nothing."""
         self.depth -= 1
+        self.is_busy = False
         self.left_word = b""  # never what a header says: the next one catches up from the start
         try:
             if not self.depth and not self.exclusive and not self.closed:
@@ -319,13 +334,14 @@ class Handle(CatchingUp):
                     if self.is_owner:
                         try:
                             self.lay_out()
-                        except Exception:  # noqa: BLE001  # no memory, say: the statement has been made all the same
-                            pass
+                        except MemoryError:
+                            pass  # the statement has been made all the same
         finally:
             try:
                 if not self.depth and not self.exclusive and not self.closed:
                     self.locks.release_writer()
             finally:
+                self.is_busy = False
                 self.thread_lock.release()
 
     def _settle(self) -> None:
@@ -360,6 +376,7 @@ class Handle(CatchingUp):
         """In a forked child: the parent's locks are not ours."""
         self.thread_lock = threading.RLock()
         self.depth = 0
+        self.is_busy = False
         self.is_owner = False
         self.at_hand = None
         self.pins = 0

@@ -63,6 +63,7 @@ class Shared:
         self.durable = False  # every commit is synced
         self.thread_lock = threading.RLock()
         self.depth = 0  # of writer-lock holders in this handle: a transaction and the statements in it
+        self.is_busy = False  # inside a statement: what interrupts it in this thread must keep out
         self.is_forked = False  # in a child that has not opened files and locks of its own yet
         self.seed = 0
         self.index: Index | None = None

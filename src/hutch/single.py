@@ -11,7 +11,7 @@ from binascii import hexlify
 from struct import Struct
 
 from hutch import format as fmt
-from hutch.commit import cut_off, directory_line_bytes, find
+from hutch.commit import cut_off, directory_line_bytes, find, is_own
 from hutch.errors import CorruptIndexError
 from hutch.handle import Handle
 
@@ -61,7 +61,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
     stage, position = _BEFORE, 0
     try:
         at_hand = handle.at_hand
-        if at_hand is None or handle.depth:
+        if at_hand is None or handle.is_busy:
             return False
         (
             index,
@@ -89,8 +89,10 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         if record_end > journal_limit or offset + size > heap_limit or not 0 < size <= 4096:
             return False
         handle.depth = 1
+        handle.is_busy = True
         view[16:17] = b"\1"  # pending
         if view[8:20] != word + gate:
+            handle.is_busy = False
             handle.depth = 0
             handle.give_up_owning()  # before waiting for who has the writer lock: he waits for us
             return False
@@ -114,6 +116,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
                     start = line & _OFFSET_MASK
                     if line & _LOST or directory[start : start + len(literal)] != literal:
                         view[16:17] = b"\0"
+                        handle.is_busy = False
                         handle.depth = 0
                         return False
                 line &= _OFFSET_MASK
@@ -127,6 +130,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
                 is_plain or index.bucket_count < index.room_for_buckets
             ):
                 view[16:17] = b"\0"
+                handle.is_busy = False
                 handle.depth = 0
                 return False
         blocks = (size + 511) >> 9
@@ -188,6 +192,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             handle.freed.append((old_offset >> 9, old_blocks))
             index.end_update()
         view[16:17] = b"\0"
+        handle.is_busy = False
         handle.depth = 0
         return True
     except BaseException as problem:
@@ -207,12 +212,13 @@ def _fail(handle: Handle, stage: int, position: int, problem: BaseException) -> 
         if stage == _COMMITTING and isinstance(problem, Exception):
             cut_off(handle, handle.journal, position)
     finally:
+        handle.is_busy = False
         handle.depth = 0
         handle.heap.free = None  # it may have been interrupted, too; the next checkpoint makes a new one
         handle.give_up_owning()
     if not isinstance(problem, CorruptIndexError):
         handle.finish_quietly()
-    return stage == _COMMITTED and isinstance(problem, Exception)
+    return stage == _COMMITTED and is_own(problem)
 
 
 def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
@@ -222,7 +228,7 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
     stage, position = _BEFORE, 0
     try:
         at_hand = handle.at_hand
-        if at_hand is None or handle.depth:
+        if at_hand is None or handle.is_busy:
             return None
         index, view, checked, directory, heap, journal, _, _, journal_limit, seed, salt, gate, _ = at_hand
         word = index.word  # first: see `put_as_owner`
@@ -232,8 +238,10 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         if record_end > journal_limit:
             return None
         handle.depth = 1
+        handle.is_busy = True
         view[16:17] = b"\1"  # pending
         if view[8:20] != word + gate:
+            handle.is_busy = False
             handle.depth = 0
             handle.give_up_owning()
             return None
@@ -256,6 +264,7 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
             found = find(index, handle.directory, key, key_hash, _key_literal(key))
             if found is None:
                 view[16:17] = b"\0"
+                handle.is_busy = False
                 handle.depth = 0
                 return False
             (at, slot), (line, offset, size, _) = found
@@ -304,6 +313,7 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         index.word = word = number.to_bytes(8, "little")
         view[8:16] = word
         view[16:17] = b"\0"
+        handle.is_busy = False
         handle.depth = 0
         return True
     except BaseException as problem:

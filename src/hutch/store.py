@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from hutch.batch import FEWEST, insert_many
 from hutch.checkpoint import checkpoint, close_tidily
-from hutch.commit import Change, commit
+from hutch.commit import Change, commit, is_own
 from hutch.errors import CorruptIndexError, OutcomeUnknownError, TransactionError
 from hutch.files import FileSystem
 from hutch.heap import LARGE_BYTES
@@ -262,8 +262,10 @@ class Store(Reader):
             checkpoint(self)
         except OutcomeUnknownError:
             raise
-        except Exception:  # noqa: BLE001  # no space, say: the journal goes on, and the next checkpoint reports
-            pass
+        except Exception as problem:
+            if not is_own(problem):
+                raise
+            # No space, say: the journal goes on, and the next checkpoint reports.
 
     def _checkpoint_on_its_own(self) -> None:
         self.enter()
@@ -281,6 +283,7 @@ class Store(Reader):
             self.transaction = Transaction()
         else:
             self.transaction.depth += 1
+        self.is_busy = False  # until its next statement
 
     def commit(self) -> None:
         """End the innermost level; the outermost one commits.
@@ -318,6 +321,9 @@ class Store(Reader):
         transaction = self.own_transaction()
         if transaction is None:
             raise TransactionError("no transaction of this thread is open (a forked child does not inherit one)")
+        if self.is_busy:
+            self.refuse_to_interrupt()
+        self.is_busy = True
         transaction.depth -= 1
         return transaction
 

@@ -1,0 +1,195 @@
+"""A signal handler, or a finalizer, uses a handle in the middle of a statement of the same handle and thread.
+
+It is let in before the statement has begun or when it is done, and refused in between: nothing is lost silently.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import hutch.dbm
+from hutch.dbm import Database
+from hutch.errors import DeadlockError
+
+_PLACES = 30  # in a statement, at least
+_ALL = "hutch."
+# Above these are only the locks, whose release nothing can make atomic.
+_NAMES = ["batch", "commit", "files", "header", "heap", "index", "journal", "single", "table"]
+_COMMIT = tuple(f"hutch.{name}" for name in _NAMES)
+
+
+class Alarm(Exception):
+    """Of a program's own."""
+
+
+@contextmanager
+def at_line(number: int, action: Callable[[], None], modules: str | tuple[str, ...] = _ALL) -> Iterator[list[int]]:
+    """Call `action` before the `number`-th line that is executed there; yields how many lines are left until then."""
+    left = [number]
+
+    def on_line(_frame: FrameType, what: str, _argument: Any) -> Any:
+        if what == "line":
+            left[0] -= 1
+            if not left[0]:
+                sys.settrace(None)
+                try:
+                    action()
+                finally:
+                    sys.settrace(on_call)
+        return on_line
+
+    def on_call(frame: FrameType, _what: str, _argument: Any) -> Any:
+        return on_line if frame.f_globals.get("__name__", "").startswith(modules) else None
+
+    previous = sys.gettrace()
+    sys.settrace(on_call)
+    try:
+        yield left
+    finally:
+        sys.settrace(previous)
+
+
+def _put(db: Database, model: dict[bytes, bytes], number: int) -> None:
+    db[b"outer %d" % number] = model[b"outer %d" % number] = b"new"
+
+
+def _replace(db: Database, model: dict[bytes, bytes], number: int) -> None:
+    db[b"old"] = model[b"old"] = b"%d" % number
+
+
+def _put_large(db: Database, model: dict[bytes, bytes], number: int) -> None:
+    db[b"large"] = model[b"large"] = b"%d" % number * 9000
+
+
+def _delete(db: Database, model: dict[bytes, bytes], number: int) -> None:
+    key = b"to go %d" % (number % 300)
+    if key in model:
+        del db[key], model[key]
+
+
+def _update(db: Database, model: dict[bytes, bytes], number: int) -> None:
+    changes = {b"batch %d %d" % (number, key): b"%d" % key for key in range(70)}
+    db.update(changes)
+    model.update(changes)
+
+
+def _transaction(db: Database, model: dict[bytes, bytes], number: int) -> None:
+    with db.transaction():
+        _put(db, model, number)
+        _replace(db, model, number)
+
+
+def _sync(db: Database, model: dict[bytes, bytes], number: int) -> None:
+    db.sync()
+
+
+def _reorganize(db: Database, model: dict[bytes, bytes], number: int) -> None:
+    db.reorganize()
+
+
+_STATEMENTS = [_put, _replace, _put_large, _delete, _update, _transaction, _sync, _reorganize]
+
+
+def _fresh(path: Path) -> tuple[Database, dict[bytes, bytes]]:
+    model = {b"old": b"value"} | {b"to go %d" % number: b"value" for number in range(300)}
+    db = hutch.dbm.open(path, "n")
+    db.update(model)
+    for number in range(20):
+        db[b"calm"] = model[b"calm"] = b"%d" % number
+    assert db.store.is_owner
+    return db, model
+
+
+@pytest.mark.parametrize("is_owner", [False, True], ids=["not yet the owner", "owner"])
+@pytest.mark.parametrize("statement", _STATEMENTS, ids=lambda statement: statement.__name__.lstrip("_"))
+def test_who_comes_in_between_is_refused_or_counts(
+    tmp_path: Path, statement: Callable[[Database, dict[bytes, bytes], int], None], is_owner: bool
+) -> None:
+    db, model = _fresh(tmp_path / "db")
+    refused = let_in = 0
+
+    def write_inside() -> None:
+        nonlocal refused, let_in
+        try:
+            found = db.get(b"calm")
+        except DeadlockError:
+            refused += 1
+        else:
+            assert found == model[b"calm"]
+        try:
+            db[b"inner %d" % number] = b"inner"
+        except DeadlockError as problem:
+            assert "signal handler" in str(problem)
+            refused += 1
+        else:
+            model[b"inner %d" % number] = b"inner"
+            let_in += 1
+
+    number, step = 1, 1
+    while True:
+        if not is_owner:
+            db.store.give_up_owning()
+        with at_line(number, write_inside) as left:
+            statement(db, model, number)
+        if left[0] > 0:
+            break
+        if number == 1:
+            with at_line(10**9, write_inside) as left:
+                statement(db, model, 0)
+            step = max(1, (10**9 - left[0]) // _PLACES)
+        assert {key: db.get(key) for key in model} == model
+        number += step
+    assert refused
+    assert let_in
+    assert dict(db.items()) == model
+    assert db.check().ok
+    db.close()
+    with hutch.dbm.open(tmp_path / "db", "r") as again:
+        assert dict(again.items()) == model
+        assert again.check().ok
+
+
+@pytest.mark.parametrize("problem", [TimeoutError, Alarm, KeyboardInterrupt])
+@pytest.mark.parametrize("statement", [_put, _replace, _delete, _update, _put_large])
+def test_what_a_signal_handler_raises_is_not_swallowed(
+    tmp_path: Path,
+    statement: Callable[[Database, dict[bytes, bytes], int], None],
+    problem: type[BaseException],
+) -> None:
+    """Wherever it strikes, also behind the commit point; the statement has been made then."""
+    db, model = _fresh(tmp_path / "db")
+
+    def strike() -> None:
+        nonlocal struck
+        struck = True
+        raise problem
+
+    number = 1
+    with at_line(10**9, strike, _COMMIT) as left:
+        statement(db, model, 0)
+    step = max(1, (10**9 - left[0]) // _PLACES)
+    while True:
+        struck, before, after = False, dict(model), dict(model)
+        statement(after, dict(model), number)  # type: ignore[arg-type]
+        try:
+            with at_line(number, strike, _COMMIT):
+                statement(db, model, number)
+        except problem:
+            assert struck
+        else:
+            assert not struck
+            break
+        found = dict(db.items())
+        assert found in (before, after)
+        model.clear()
+        model.update(found)
+        number += step
+    assert db.check().ok
+    db.close()
