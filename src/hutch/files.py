@@ -36,7 +36,8 @@ _MAX_CALL_BYTES = 1024 * 1024 * 1024
 # A file above this size is read with pread until it has seen so many reads: a mapping makes whole
 # neighbourhoods of each page resident, which a process that wants a few values should not pay for.
 _COLD_FILE_BYTES = 4 * 1024 * 1024
-_COLD_READS = 4096
+_COLD_READS = 2100  # a look-up needs two of the heap
+_HEAD_BYTES = 4096  # read again and again: in the index the header
 
 _OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _NO_PIN = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -301,15 +302,20 @@ def _irregular(path: str) -> UnsupportedFileError:
 class _ColdView:
     """Reads slices with pread, and asks for a mapping once there have been many."""
 
-    __slots__ = ("_file", "_promote", "_reads_left", "_size_bytes")
+    __slots__ = ("_file", "_head", "_promote", "_reads_left", "_size_bytes")
 
     def __init__(self, file: File, size_bytes: int, promote: Callable[[], None]) -> None:
         self._file = file
         self._size_bytes = size_bytes
         self._promote = promote
         self._reads_left = _COLD_READS
+        self._head: View | None = None
 
     def __getitem__(self, span: slice) -> bytes:
+        if span.stop <= _HEAD_BYTES:
+            if self._head is None:
+                self._head = self._file.map(min(_HEAD_BYTES, self._size_bytes))
+            return self._head[span]
         self._reads_left -= 1
         if self._reads_left == 0:
             self._promote()
