@@ -20,7 +20,12 @@ PAIRS = {b"key %d" % number: b"%d" % number * 20 for number in range(1, 3000)}
 _ENTRIES = st.tuples(
     st.integers(0, fmt.MAX_OFFSET), st.integers(0, fmt.MAX_VALUE_BYTES), st.integers(0, fmt.CHECKSUM_MASK)
 )
-_LINES = st.lists(st.tuples(st.binary(max_size=8) | st.sampled_from([b"k", b"a key", b"it's"]), _ENTRIES), max_size=4)
+_LINES = st.lists(
+    st.tuples(
+        st.binary(max_size=8) | st.sampled_from([b"k", b"a key", b"it's", "\xfc".encode(), b"\\n", b"'\""]), _ENTRIES
+    ),
+    max_size=4,
+)
 
 
 @pytest.fixture
@@ -144,6 +149,6 @@ def test_quick_reading_agrees_with_strict_reading(
         assert keys == [line.key for line in strict]
     if columns is not None:
         assert list(zip(*columns, strict=True)) == [(line.key, *line.entry[1:]) for line in strict]
-    if damage is None and all(fmt.key_literal(key) == b"'%b'" % key for key, _ in entries):
+    if damage is None:
         assert keys is not None
         assert columns is not None

@@ -17,7 +17,7 @@ from hutch.records import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = [
     "Directory",
@@ -42,15 +42,17 @@ _HUTCH_LINE = (
 )
 # Exactly as dbm.dumb writes it: a torn hutch line, whose numbers are padded, never looks like one.
 _PLAIN_LINE = _LITERAL + rb", \((\d{1,19})L?, (\d{1,19})L?\)(\r\n|\r|\n|\Z)"
-# What most lines are: no escape in the key, a checksum; whole lines, each from its start to its newline.
+# What almost all lines are: no escape that `repr` would not write, a checksum; each from its start to its newline.
+_ESCAPE = rb"\\(?:x[0-9a-f]{2}|[nrt\\'\"])"
 _SIMPLE_LINE = (
-    rb"(?m)^'([^'\\\r\n\0]*+)', \(([ \d]{15}), ([ \d]{13})\)  # ([0-9a-f]{8})"
+    rb"(?m)^('[^'\\\r\n\0]*+(?:%b[^'\\\r\n\0]*+)*+'|\"[^\"\\\r\n\0]*+(?:%b[^\"\\\r\n\0]*+)*+\")" % (_ESCAPE, _ESCAPE)
+    + rb", \(([ \d]{15}), ([ \d]{13})\)  # ([0-9a-f]{8})"
     + _HEADER_COMMENT.replace(b"(", b"(?:", 1)
     + rb"(?:#[^\r\n\0]*+)?+ *+\n"
 )
 _SIMPLE_KEY = _SIMPLE_LINE.replace(rb"([ \d]{15})", rb"[ \d]{15}").replace(rb"([ \d]{13})", rb"[ \d]{13}")
 _SIMPLE_KEY = _SIMPLE_KEY.replace(b"([0-9a-f]{8})", b"[0-9a-f]{8}")
-# The same without comments, in a form that takes `re` half the time: what stands in a field is for others to check.
+# The same without escapes and comments, in a form that takes `re` half the time: what is in a field others check.
 _BARE_LINE = rb"(?s)'([^']*+)', \((.{15}), (.{13})\)  # (.{8})\n"
 _BARE_KEY = rb"(?s)'([^']*+)', \(.{15}, .{13}\)  # .{8}\n"
 _BARE_BYTES = len("''") + fmt.FIELDS_BYTES + len("\n")
@@ -183,22 +185,26 @@ def simple_keys(data: bytes) -> list[bytes] | None:
     """The keys of whole hutch lines, if all of them are of the simplest form. O(lines), at the speed of `re`."""
     keys: list[bytes] = _pattern(_BARE_KEY).findall(data)
     if not _are_bare(data, keys):
-        keys = _pattern(_SIMPLE_KEY).findall(data)
-        if len(keys) != data.count(b"\n"):
+        literals: list[bytes] = _pattern(_SIMPLE_KEY).findall(data)
+        if len(literals) != data.count(b"\n"):
             return None
+        keys = _unescaped(literals)
     return keys
 
 
 def simple_columns(data: bytes) -> tuple[Sequence[bytes], list[int], list[int], Sequence[int]] | None:
     """Keys, offsets, sizes and checksums, likewise."""
     rows: list[tuple[bytes, bytes, bytes, bytes]] = _pattern(_BARE_LINE).findall(data)
-    if not _are_bare(data, [row[0] for row in rows]):
+    is_bare = _are_bare(data, [row[0] for row in rows])
+    if not is_bare:
         rows = _pattern(_SIMPLE_LINE).findall(data)
         if len(rows) != data.count(b"\n"):
             return None
     if not rows:
         return (), [], [], ()
     keys, offsets, sizes, checksums = zip(*rows, strict=True)
+    if not is_bare:
+        keys = tuple(_unescaped(keys))
     digits = b"".join(offsets + sizes)
     if b"-" in digits or b"+" in digits or b"_" in digits:  # int() would take them
         return None
@@ -215,6 +221,14 @@ def _are_bare(data: bytes, keys: list[bytes]) -> bool:
     return len(data) == len(text) + len(keys) * _BARE_BYTES and not (
         b"\\" in text or b"\n" in text or b"\r" in text or b"\0" in text
     )
+
+
+def _unescaped(literals: Iterable[bytes]) -> list[bytes]:
+    """The keys of literals in which all escapes are known to be right."""
+    return [
+        literal[1:-1].decode("unicode_escape").encode("latin-1") if b"\\" in literal else literal[1:-1]
+        for literal in literals
+    ]
 
 
 def starts_plain(data: bytes) -> bool:
