@@ -7,16 +7,14 @@ disturb it: the old file lives on until its last reader is done.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Generator, Iterator
 from itertools import repeat
 
 from hutch import format as fmt
-from hutch.errors import CorruptIndexError
 from hutch.journal import operations
 from hutch.lines import Line, iterate_lines, simple_columns, simple_keys
 from hutch.rebuild import open_journal
-from hutch.spans import SPAN_BYTES, pairs_at_once, read_span
+from hutch.spans import SPAN_BYTES, line_starts, live_entry, pairs_at_once, read_span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,17 +77,21 @@ def _committed(store: Reader, values: bool) -> Iterator[tuple[bytes, bytes]]:
             if count == _ALL_LINES:
                 position += len(data)
                 continue
-            start = _line_starts(data, count)
+            start = _start_of(data, count)
             position, data = position + start, data[start:]
+        count = yield from _changed(store, index, position, data, values)
+        if count == _ALL_LINES:
+            position += len(data)
+            continue
+        start = _start_of(data, count)
+        position, data = position + start, data[start:]
         lines, position = _parse(directory, position, data)
         for number, line in enumerate(lines):
             if store.index is not index:
                 yield from _rest(store, directory, lines[number:], position, end, values)
                 return
-            if untouched and index.word == word and index.is_current():
-                yield from _read(store, line, values)
-            elif (entry := _live_entry(store, index, line)) is not None:
-                yield from _read(store, line._replace(entry=entry), values)
+            if (entry := live_entry(store, index, line.key, line.start)) is not None:
+                yield from _read(store, line.key, entry, values)
             elif store.index is not index:
                 yield from _rest(store, directory, lines[number:], position, end, values)
                 return
@@ -134,7 +136,24 @@ def _plain_items(store: Reader, index: Index, word: bytes, data: bytes) -> Gener
     return _ALL_LINES
 
 
-def _line_starts(data: bytes, number: int) -> int:
+def _changed(
+    store: Reader, index: Index, position: int, data: bytes, values: bool
+) -> Generator[tuple[bytes, bytes], None, int]:
+    """Likewise, asking the index of each line whether it still counts, and what its key has now."""
+    keys = simple_keys(data)
+    if keys is None:
+        return 0
+    for number, (key, start) in enumerate(zip(keys, line_starts(data, position), strict=False)):
+        entry = live_entry(store, index, key, start)
+        if entry is not None:
+            yield from _read(store, key, entry, values)
+            store.check_open()
+        elif store.index is not index:
+            return number
+    return _ALL_LINES
+
+
+def _start_of(data: bytes, number: int) -> int:
     """Where line `number` starts."""
     start = 0
     for _ in range(number):
@@ -176,46 +195,17 @@ def _parse(directory: DirectoryFile, start: int, data: bytes) -> tuple[list[Line
     return lines, start + len(data)
 
 
-def _live_entry(store: Reader, index: Index, line: Line) -> fmt.Entry | None:
-    """What the key has now if it still owns this very line; None, too, if the directory has been replaced meanwhile."""
-    key_hash = fmt.hash_key(line.key, store.seed)
-    while store.index is index:
-        if not index.is_current():
-            store.refresh()
-            continue
-        word = index.word
-        try:
-            found = index.locate(key_hash)
-            if found is not None and found[2] & fmt.OFFSET_MASK == line.start:
-                return found[2:]
-            for _, entry in index.candidates(key_hash):  # others may have the same hash
-                if entry[0] & fmt.OFFSET_MASK == line.start:
-                    return entry
-            index.check_bucket(key_hash)
-        except (CorruptIndexError, struct.error):
-            if index.word == word and index.is_current():
-                store.distrust(index)
-            continue
-        if index.word == word and index.is_current():
-            return None  # nobody was moving entries about while we looked
-    return None  # replaced: nobody can say any more of this very line
-
-
-def _read(store: Reader, line: Line, values: bool) -> Iterator[tuple[bytes, bytes]]:
-    """The line's own entry, without asking the index."""
+def _read(store: Reader, key: bytes, entry: fmt.Entry, values: bool) -> Iterator[tuple[bytes, bytes]]:
     if not values:
-        yield line.key, b""
+        yield key, b""
         return
-    state, offset, size, checksum = line.entry
+    flagged, offset, size, checksum = entry
     value = store.heap.read(offset, size)
-    if (
-        not state & (fmt.UNVERIFIED | fmt.LOST)
-        and len(value) == size
-        and fmt.checksum_of(value, fmt.hash_key(line.key, store.seed)) == checksum
-    ):
-        yield line.key, value
+    is_known = not flagged & (fmt.UNVERIFIED | fmt.LOST) and len(value) == size
+    if is_known and _hash64(value, _hash_key(key, store.seed)) & 0xFFFFFFFF == checksum:
+        yield key, value
     else:
-        yield from _fetch(store, line.key, True)
+        yield from _fetch(store, key, True)
 
 
 def _fetch(store: Reader, key: bytes, values: bool, *, check: bool = False) -> Iterator[tuple[bytes, bytes]]:

@@ -6,22 +6,32 @@ few steps of the interpreter for an entry: regular expressions, and `map` over c
 
 from __future__ import annotations
 
-from itertools import repeat
+import struct
+from itertools import accumulate, repeat
 
 from hutch import format as fmt
 from hutch.commit import directory_line_bytes
-from hutch.errors import CorruptDirectoryError
+from hutch.errors import CorruptDirectoryError, CorruptIndexError
 from hutch.lines import simple_columns, simple_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from hutch.directory import DirectoryFile
+    from hutch.index import Index
     from hutch.reading import Reader
 
-__all__ = ["SPAN_BYTES", "items_at_once", "keys_at_once", "pairs_at_once", "read_span"]
+__all__ = [
+    "SPAN_BYTES",
+    "items_at_once",
+    "keys_at_once",
+    "line_starts",
+    "live_entry",
+    "pairs_at_once",
+    "read_span",
+]
 
 SPAN_BYTES = 64 * 1024
 _hash_key = fmt.hash64
@@ -52,6 +62,39 @@ def read_span(directory: DirectoryFile, start: int, end: int, size: int) -> tupl
     return start, data[:stop] if data[stop - 1 : stop] == b"\n" else data[:stop] + b"\n"
 
 
+def line_starts(data: bytes, position: int) -> Iterator[int]:
+    """Where each of the lines that begin at `position` begins; and where the next one would."""
+    return accumulate(map(len, data.split(b"\n")), lambda start, size: start + size + 1, initial=position)
+
+
+def live_entry(store: Reader, index: Index, key: bytes, line: int) -> fmt.Entry | None:
+    """What the key has now if the line that begins at `line` is still its own.
+
+    None, too, if the directory has been replaced meanwhile.
+    """
+    key_hash = _hash_key(key, store.seed)
+    while store.index is index:
+        if not index.is_current():
+            store.refresh()
+            continue
+        word = index.word
+        try:
+            found = index.locate(key_hash)
+            if found is not None and found[2] & fmt.OFFSET_MASK == line:
+                return found[2:]
+            for _, entry in index.candidates(key_hash):  # others may have the same hash
+                if entry[0] & fmt.OFFSET_MASK == line:
+                    return entry
+            index.check_bucket(key_hash)
+        except (CorruptIndexError, struct.error):
+            if index.word == word and index.is_current():
+                store.distrust(index)
+            continue
+        if index.word == word and index.is_current():
+            return None  # nobody was moving entries about while we looked
+    return None  # replaced: nobody can say any more of this very line
+
+
 def pairs_at_once(
     store: Reader, columns: tuple[Sequence[bytes], list[int], list[int], Sequence[int]]
 ) -> list[tuple[bytes, bytes]] | None:
@@ -77,20 +120,45 @@ def pairs_at_once(
 
 def keys_at_once(store: Reader) -> list[bytes] | None:
     """All keys in order, as of one moment; None if a walk has to find them. O(keys)."""
-    return _at_once(store, simple_keys)
+
+    def live_keys(index: Index, position: int, data: bytes) -> list[bytes] | None:
+        keys = simple_keys(data)
+        if keys is None or not index.changed_lines:
+            return keys
+        lines = zip(keys, line_starts(data, position), strict=False)
+        return [key for key, line in lines if live_entry(store, index, key, line) is not None]
+
+    return _at_once(store, live_keys)
 
 
 def items_at_once(store: Reader) -> list[tuple[bytes, bytes]] | None:
     """All keys with their values, likewise."""
 
-    def pairs(data: bytes) -> list[tuple[bytes, bytes]] | None:
-        columns = simple_columns(data)
-        return None if columns is None else pairs_at_once(store, columns)
+    def live_pairs(index: Index, position: int, data: bytes) -> list[tuple[bytes, bytes]] | None:
+        if not index.changed_lines:
+            columns = simple_columns(data)
+            return None if columns is None else pairs_at_once(store, columns)
+        keys = simple_keys(data)
+        if keys is None:
+            return None
+        live: list[bytes] = []
+        entries: list[fmt.Entry] = []
+        for key, line in zip(keys, line_starts(data, position), strict=False):
+            entry = live_entry(store, index, key, line)
+            if entry is not None:
+                live.append(key)
+                entries.append(entry)
+        if not live:
+            return []
+        flagged, offsets, sizes, checksums = map(list, zip(*entries, strict=True))
+        if any(line & (fmt.UNVERIFIED | fmt.LOST) for line in flagged):
+            return None
+        return pairs_at_once(store, (live, offsets, sizes, checksums))
 
-    return _at_once(store, pairs)
+    return _at_once(store, live_pairs)
 
 
-def _at_once(store: Reader, entries_of: Callable[[bytes], list[Any] | None]) -> list[Any] | None:
+def _at_once(store: Reader, entries_of: Callable[[Index, int, bytes], list[Any] | None]) -> list[Any] | None:
     store.refresh()
     index = store.index
     if index is None:
@@ -100,9 +168,9 @@ def _at_once(store: Reader, entries_of: Callable[[bytes], list[Any] | None]) -> 
     position, end = index.first_line, index.directory_bytes
     while position < end:
         position, data = read_span(store.directory, position, end, SPAN_BYTES)
-        entries = entries_of(data)
+        entries = entries_of(index, position, data)
         is_as_it_was = store.index is index and index.word == word and index.is_current()
-        if entries is None or index.changed_lines or not is_as_it_was:
+        if entries is None or not is_as_it_was:
             return None
         found += entries
         position += len(data)
