@@ -16,7 +16,7 @@ import pytest
 
 import hutch.dbm
 from hutch.dbm import Database
-from hutch.errors import DeadlockError
+from hutch.errors import ClosedError, DeadlockError
 
 _PLACES = 30  # in a statement, at least
 _ALL = "hutch."
@@ -192,4 +192,33 @@ def test_what_a_signal_handler_raises_is_not_swallowed(
         model.update(found)
         number += step
     assert db.check().ok
+    db.close()
+
+
+@pytest.mark.parametrize("statement", [_put, _update, _sync], ids=lambda statement: statement.__name__.lstrip("_"))
+def test_closing_in_the_middle_is_refused(
+    tmp_path: Path, statement: Callable[[Database, dict[bytes, bytes], int], None]
+) -> None:
+    db, model = _fresh(tmp_path / "db")
+    refused = 0
+
+    def close_inside() -> None:
+        nonlocal refused
+        try:
+            db.close()
+        except DeadlockError:
+            refused += 1
+
+    with at_line(10**9, close_inside, _COMMIT) as left:
+        statement(db, model, 0)
+    for number in range(1, 10**9 - left[0], 1 + (10**9 - left[0]) // _PLACES):
+        with at_line(number, close_inside, _COMMIT):
+            try:
+                statement(db, model, number)
+            except ClosedError:  # closed before it had begun
+                db = hutch.dbm.open(tmp_path / "db", "w")
+        if db.closed:
+            db = hutch.dbm.open(tmp_path / "db", "w")
+        assert dict(db.items()) == model
+    assert refused
     db.close()

@@ -11,6 +11,8 @@ import pytest
 
 from hutch import format as fmt
 from hutch import reading
+from hutch import store as statements
+from hutch.errors import ClosedError, TransactionError
 from hutch.store import Store, open_store
 
 
@@ -78,3 +80,51 @@ def test_a_key_is_not_missed_while_another_thread_moves_it(
     assert store.get(key) == b"value"
     assert finish()
     assert store.get(b"one more") == b"value"
+
+
+def test_nothing_is_stored_between_the_last_checkpoint_and_the_end(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By another thread: it would be in the journal only, where no stdlib looks."""
+    store.put(b"first", b"value")
+    problems: list[BaseException] = []
+
+    def put() -> None:
+        try:
+            store.put(b"late", b"value")
+        except ClosedError as problem:
+            problems.append(problem)
+
+    other = threading.Thread(target=put)
+    close_tidily = statements.close_tidily
+
+    def close_beside_the_other(handle: Store) -> None:
+        close_tidily(handle)
+        other.start()
+        other.join(0.2)  # it waits for this thread
+
+    monkeypatch.setattr(statements, "close_tidily", close_beside_the_other)
+    store.close()
+    other.join()
+    assert problems
+    assert b"late" not in (tmp_path / "db.dir").read_bytes()
+
+
+def test_a_handle_with_a_transaction_of_another_thread_stays_open(store: Store) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        store.begin()
+        store.put(b"key", b"value")
+        begun.set()
+        go_on.wait(60)
+        store.commit()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(60)
+    with pytest.raises(TransactionError, match="another thread"):
+        store.close()
+    go_on.set()
+    thread.join()
+    assert store.get(b"key") == b"value"

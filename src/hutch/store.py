@@ -345,30 +345,41 @@ class Store(Reader):
 
         Raises:
             OSError: the checkpoint failed; the handle is closed, and the journal keeps what was stored.
+            TransactionError, DeadlockError: the handle is in use, and stays open.
         """
         if self.closed:
             return
         if self.is_forked:
             self._release()
             return
+        transaction = self.transaction
+        if transaction is not None and self.own_transaction() is None:
+            raise TransactionError("another thread of this handle is in a transaction; end it before closing")
+        # No other thread's statement comes between the checkpoint and the end: it would be lost to the stdlib.
+        timeout = self.timeout_seconds
+        is_alone = self.thread_lock.acquire(True, -1 if timeout is None else timeout)
+        thread_lock = self.thread_lock
+        try:
+            if is_alone and self.is_busy:
+                self.refuse_to_interrupt()
+            self._close()
+        finally:
+            if is_alone:
+                thread_lock.release()
+
+    def _close(self) -> None:
         _open_stores.discard(self)
         try:
-            if self.transaction is not None:
-                self._abandon_transaction()
+            transaction = self.transaction
+            self.transaction = None
+            for _ in range(0 if transaction is None else transaction.depth):
+                self.leave()
             if self.writable and self.index is None:
                 self.refresh()  # a child of ours, say, may have written and died
             if self.writable and self.index is not None and not self.failed:
                 close_tidily(self)
         finally:
             self._release()
-
-    def _abandon_transaction(self) -> None:
-        transaction = self.own_transaction()
-        if transaction is None:
-            raise TransactionError("another thread of this handle is in a transaction; end it before closing")
-        self.transaction = None
-        for _ in range(transaction.depth):
-            self.leave()
 
     def reorganize(self, *, progress: Progress | None = None) -> None:
         """Pack the heap and the directory: give all free space back. Safe against a crash at any moment.
