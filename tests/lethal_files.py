@@ -42,9 +42,9 @@ class _LethalView:
     def __getitem__(self, span: slice) -> bytes:
         return self._view[span]
 
-    def __setitem__(self, span: slice, data: Any) -> None:
+    def __setitem__(self, place: slice | int, data: Any) -> None:
         self._switch.count()
-        self._view[span] = data
+        self._view[place] = data
 
     def __len__(self) -> int:
         return len(self._view)

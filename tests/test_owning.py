@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from children import Child, Line
+from crash.simulated import as_slice
 from hutch import format as fmt
 from hutch import owning, shared, single
 from hutch import store as statements
@@ -73,7 +74,8 @@ class Stepped:
     def __getitem__(self, span: slice) -> bytes:
         return self.view[span]
 
-    def __setitem__(self, span: slice, data: bytes) -> None:
+    def __setitem__(self, place: slice | int, stored: bytes | int) -> None:
+        span, data = as_slice(place, stored)
         is_it = not self.is_done and span.start == fmt.WORD_START and data[0] & 1 == self.becomes_odd
         if is_it:
             self.is_done = True
@@ -88,7 +90,8 @@ class Stepped:
 class Afterwards(Stepped):
     """Calls `action` right after the version word has become even."""
 
-    def __setitem__(self, span: slice, data: bytes) -> None:
+    def __setitem__(self, place: slice | int, stored: bytes | int) -> None:
+        span, data = as_slice(place, stored)
         is_it = not self.is_done and span.start == fmt.WORD_START and len(data) == 8
         self.view[span] = data
         if is_it:
@@ -100,7 +103,8 @@ class Afterwards(Stepped):
 class Slotwise(Stepped):
     """Calls `action` before an entry is put into its slot."""
 
-    def __setitem__(self, span: slice, data: bytes) -> None:
+    def __setitem__(self, place: slice | int, stored: bytes | int) -> None:
+        span, data = as_slice(place, stored)
         if not self.is_done and span.start >= fmt.INDEX_HEADER_BYTES and len(data) == fmt.SLOT_BYTES:
             self.is_done = True
             self.action()

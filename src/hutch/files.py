@@ -58,10 +58,10 @@ _sync = _full_sync if _FULL_SYNC is not None else getattr(os, "fdatasync", os.fs
 
 
 class View(Protocol):
-    """What a mapped file is read and written through: slices of bytes, nothing else."""
+    """What a mapped file is read and written through: slices of bytes, and single bytes to be written."""
 
     def __getitem__(self, span: slice, /) -> bytes: ...
-    def __setitem__(self, span: slice, data: Any, /) -> None: ...
+    def __setitem__(self, place: slice | int, data: Any, /) -> None: ...
     def __len__(self) -> int: ...
 
 
@@ -323,7 +323,7 @@ class _ColdView:
         size_bytes = min(span.stop, self._size_bytes) - start
         return self._file.read_at(start, size_bytes) if size_bytes > 0 else b""
 
-    def __setitem__(self, span: slice, data: Any) -> None:
+    def __setitem__(self, place: slice | int, data: Any) -> None:
         raise TypeError("a cold view is only read")
 
     def __len__(self) -> int:

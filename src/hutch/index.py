@@ -168,10 +168,10 @@ class Index(IndexHeader):
             view[at + _SEAL_AT : at + _BUCKET] = _hash64(view[at : at + _SEAL_AT], at).to_bytes(8, "little")
         else:
             while not self._put_in_chain(key_hash, entry):
-                self._split()
+                self.split()
         self.key_count += 1
         if self.key_count > self.bucket_count * fmt.BUCKET_LOAD:
-            self._split()
+            self.split()
 
     def spread(self, insertions: int) -> None:
         """Before many insertions: split as much as they will make necessary, while there is less to move.
@@ -180,7 +180,7 @@ class Index(IndexHeader):
         """
         if insertions > self.key_count:
             while self.key_count + insertions > self.bucket_count * fmt.BUCKET_LOAD:
-                self._split()
+                self.split()
 
     def replace(self, position: Position, key_hash: int, entry: fmt.Entry) -> None:
         """Overwrite the entry at `position`."""
@@ -258,7 +258,7 @@ class Index(IndexHeader):
         self._write_page(number, [], self.overflow_free)
         self.overflow_free = number
 
-    def _split(self) -> None:
+    def split(self) -> None:
         """Grow by one bucket: half of the entries of the bucket at the split pointer move into it.
 
         It never needs a new overflow page: two chains hold the same slots in at most one page more than

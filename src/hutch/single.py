@@ -30,8 +30,6 @@ _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
 _KEYED, _LOST = fmt.KEYED, fmt.LOST
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 _OFFSET_MASK = fmt.OFFSET_MASK
-_TAGS = [bytes((tag or 255,)) for tag in range(256)]
-_ODD = [bytes((byte | 1,)) for byte in range(256)]
 _NO_LINK = bytes(fmt.LINK.size)
 _MAX_LITERAL_FACTOR = len(r"\xff")
 _BEFORE, _COMMITTING, _COMMITTED = range(3)
@@ -90,7 +88,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             return False
         handle.depth = 1
         handle.is_busy = True
-        view[16:17] = b"\1"  # pending
+        view[16] = 1  # pending
         if view[8:20] != word + gate:
             handle.is_busy = False
             handle.depth = 0
@@ -115,7 +113,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
                     literal = _key_literal(key)
                     start = line & _OFFSET_MASK
                     if line & _LOST or directory[start : start + len(literal)] != literal:
-                        view[16:17] = b"\0"
+                        view[16] = 0
                         handle.is_busy = False
                         handle.depth = 0
                         return False
@@ -125,11 +123,12 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         sequence = index.sequence + 1
         if old_blocks < 0:
             slot = page.find(0)
-            is_plain = 0 <= slot < 15 and index.key_count < index.bucket_count * 6
+            has_slot = 0 <= slot < 15
+            stays = has_slot and index.key_count < index.bucket_count * 6  # the table need not grow
             if end + _MAX_LITERAL_FACTOR * length > directory_limit or not (
-                is_plain or index.bucket_count < index.room_for_buckets
+                stays or index.bucket_count < index.room_for_buckets
             ):
-                view[16:17] = b"\0"
+                view[16] = 0
                 handle.is_busy = False
                 handle.depth = 0
                 return False
@@ -161,7 +160,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         stage = _COMMITTING
         journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
         stage = _COMMITTED
-        view[8:9] = _ODD[index.number & 255]  # as `Index.begin_update`: readers wait
+        view[8] = index.number & 255 | 1  # as `Index.begin_update`: readers wait
         if index.is_loading:
             index.wait_for_loading()
         index.sequence = sequence
@@ -170,19 +169,23 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         index.heap_blocks = heap_blocks
         if old_blocks < 0:
             index.live_blocks = live_blocks = index.live_blocks + blocks
-            if is_plain:
+            if has_slot:
                 start = at + 16 + slot * 32
                 view[start : start + 32] = _pack_slot(key_hash & 0xFFFFFFFF, checksum, flagged, offset, size)
-                view[at + slot : at + slot + 1] = _TAGS[key_hash >> 56]
+                view[at + slot] = key_hash >> 56 or 255
                 view[at + 504 : at + 512] = _hash64(view[at : at + 504], at).to_bytes(8, "little")
                 index.key_count = key_count = index.key_count + 1
+            else:
+                index.insert(key_hash, (flagged, offset, size, checksum))
+            if stays:
                 # As `Index.end_update`, of which nothing else has changed.
                 view[32:80] = _pack_counts(sequence, record_end, directory_end, heap_blocks, live_blocks, key_count)
                 index.number = number = index.number + 2 & 0xFFFFFFFFFFFFFFFF
                 index.word = word = number.to_bytes(8, "little")
                 view[8:16] = word
             else:
-                index.insert(key_hash, (flagged, offset, size, checksum))
+                if has_slot:
+                    index.split()
                 index.end_update()
         else:
             index.replace((place, slot), key_hash, (flagged, offset, size, checksum))
@@ -191,7 +194,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             handle.freed_blocks += old_blocks
             handle.freed.append((old_offset >> 9, old_blocks))
             index.end_update()
-        view[16:17] = b"\0"
+        view[16] = 0
         handle.is_busy = False
         handle.depth = 0
         return True
@@ -239,7 +242,7 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
             return None
         handle.depth = 1
         handle.is_busy = True
-        view[16:17] = b"\1"  # pending
+        view[16] = 1  # pending
         if view[8:20] != word + gate:
             handle.is_busy = False
             handle.depth = 0
@@ -263,7 +266,7 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         if not is_found:
             found = find(index, handle.directory, key, key_hash, _key_literal(key))
             if found is None:
-                view[16:17] = b"\0"
+                view[16] = 0
                 handle.is_busy = False
                 handle.depth = 0
                 return False
@@ -277,11 +280,11 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         stage = _COMMITTING
         journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
         stage = _COMMITTED
-        view[8:9] = _ODD[index.number & 255]  # as `Index.begin_update`: readers wait
+        view[8] = index.number & 255 | 1  # as `Index.begin_update`: readers wait
         if index.is_loading:
             index.wait_for_loading()
         # As `_show_deleted`.
-        view[at + slot : at + slot + 1] = b"\0"
+        view[at + slot] = 0
         view[at + 504 : at + 512] = _hash64(view[at : at + 504], at).to_bytes(8, "little")
         if old_blocks:
             handle.freed_blocks += old_blocks
@@ -312,7 +315,7 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         index.number = number = index.number + 2 & 0xFFFFFFFFFFFFFFFF
         index.word = word = number.to_bytes(8, "little")
         view[8:16] = word
-        view[16:17] = b"\0"
+        view[16] = 0
         handle.is_busy = False
         handle.depth = 0
         return True

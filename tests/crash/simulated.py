@@ -24,12 +24,24 @@ import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from crash.simulated_locks import LockTable, SimulatedLocks
 from hutch.files import File, FileSystem, View
 from hutch.locking import Locks
 
-__all__ = ["BusError", "Change", "Event", "Hook", "Inode", "Killed", "Machine", "SimulatedFile", "SimulatedFileSystem"]
+__all__ = [
+    "BusError",
+    "Change",
+    "Event",
+    "Hook",
+    "Inode",
+    "Killed",
+    "Machine",
+    "SimulatedFile",
+    "SimulatedFileSystem",
+    "as_slice",
+]
 
 _machine_numbers = itertools.count(1)
 _FIRST_INODE_NUMBER = 1000
@@ -367,6 +379,11 @@ def _move_holes(inode: Inode, size_bytes: int) -> None:
         inode.holes.append((len(inode.cache), size_bytes))
 
 
+def as_slice(place: slice | int, data: Any) -> tuple[slice, Any]:
+    """A store of a single byte as one of a slice."""
+    return (slice(place, place + 1), bytes((data,))) if isinstance(place, int) else (place, data)
+
+
 class SimulatedView:
     """A mapping: slices only, and only of bytes that have blocks behind them."""
 
@@ -388,7 +405,8 @@ class SimulatedView:
             raise BusError(f"read of {self._file.path} beyond its end")
         return data
 
-    def __setitem__(self, span: slice, data: bytes | memoryview) -> None:
+    def __setitem__(self, place: slice | int, data: bytes | memoryview | int) -> None:
+        span, data = as_slice(place, data)
         if not self._file.writable:
             raise TypeError("mmap can't modify a readonly memory map.")
         start, stop, _ = span.indices(self._size_bytes)
