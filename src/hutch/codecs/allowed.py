@@ -105,6 +105,11 @@ class Entry:
         return False
 
     @property
+    def is_dict(self) -> bool:
+        """Whether a dict can be made with it, or values of one, from nothing, a dict, or a class."""
+        return self.where in _DICTS
+
+    @property
     def thing(self) -> Any:
         """The class itself, or what stands in for a function. Imports its module the first time."""
         if self._thing is None:
@@ -330,6 +335,11 @@ _FREE = _CALM.union(
     [("ipaddress", f"{family}{kind}") for family in ("IPv4", "IPv6") for kind in ("Address", "Network", "Interface")]
     + [("pathlib", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath")]
     + [("uuid", "UUID")]
+)
+
+_DICTS = frozenset(
+    [("collections", name) for name in ("Counter", "OrderedDict", "defaultdict")]
+    + [("builtins", name) for name in ("dict", "float", "int", "list", "set")]
 )
 
 _EMPTY = frozenset([("collections", "OrderedDict"), ("collections", "deque")])

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILT",
+    "DICTS",
     "FLAT",
     "NO_SHARING",
     "Form",
     "find_pairs",
+    "find_singles",
     "forms",
     "is_named",
     "is_pair",
@@ -29,7 +31,7 @@ __all__ = [
     "simple",
 ]
 
-NO_TUPLES, NO_HASHING, FLAT, NO_SHARING, BUILT = KINDS = range(5)
+NO_TUPLES, NO_HASHING, FLAT, NO_SHARING, BUILT, DICTS = KINDS = range(6)
 
 
 def _sized(zeros: bytes) -> bytes:
@@ -162,14 +164,40 @@ def _built() -> bytes:
         rb"[\]\x8f]" + memo + rb"(?:" + mark + opened + rb")?+",
         rb"e" + frame + rb"(?:" + mark + rb")?+" + opened,
         rb"\x90" + frame + rb"(?:" + mark + rb")?+",
-        rb"a" + frame + opened,
-        rb"s",
+        rb"[as]",
         rb"\}" + memo + rb"(?!\()",
         rb"\)(?![R\x81])",
         rb"\((?:" + atom + rb"){3,%d}+t" % _MOST_PARTS + memo + call,
         rb"\x95.{8}",
     )
     begin = rb"(?:\A\x80." + frame + opened + rb"|" + memo + rb")"
+    return begin + rb"(?:" + b"|".join(tokens) + rb")*+"
+
+
+def _dicts() -> bytes:
+    """Flat tuples, and dicts of other classes: see `hutch.codecs.glance`."""
+    frame = rb"(?:\x95.{8})?+"
+    memo = _COUNTED_MEMO + frame
+    atom = _atom(counted=True)
+    mark = rb"\(" + frame + rb"(?!u)"
+    filled = rb"(?:" + mark + rb")?+"
+    nothing = rb"(?:\(" + frame + rb"u" + frame + rb")?+"  # as in `_built`
+    call = rb"\x85" + memo + rb"R" + memo + filled
+    field = rb"(?:" + _FETCH + rb"|" + atom + rb")"
+    tokens = (
+        rb"(?:h.|j.{4})(?P<factory>)" + call,
+        _FETCH,
+        _tuples(atom, memo, b"", b"", b""),
+        rb"u" + frame + nothing + rb"(?:" + call + rb"|" + filled + rb")",
+        rb"\}" + memo + rb"(?:" + mark + rb"|" + call + rb"|" + field + rb"{2}s" + call + rb")?+",
+        rb"[\]\x8f]" + memo + filled,
+        rb"[e\x90]" + frame + filled,
+        rb"\)R" + memo + filled,
+        rb"\)(?!R)",
+        rb"\((?:" + atom + rb"){3,%d}+t" % _MOST_PARTS + memo,
+        rb"[as]|\x95.{8}",
+    )
+    begin = rb"(?:\A\x80." + frame + rb"|" + memo + rb"(?:" + call + rb"|" + filled + rb"))"
     return begin + rb"(?:" + b"|".join(tokens) + rb")*+"
 
 
@@ -193,6 +221,8 @@ class Form:
         if found is None:
             if self.kind == BUILT:
                 pattern = _built()
+            elif self.kind == DICTS:
+                pattern = _dicts()
             elif self.kind == FLAT:
                 pattern = _flat(counted=self.counted, shares=shares)
             else:
@@ -207,10 +237,10 @@ _NEW = tuple(Form(kind, counted=True) for kind in KINDS)
 
 def _orders(kinds: tuple[Form, ...]) -> list[tuple[tuple[Form, bool], ...]]:
     """For each kind, and whether things are used twice, how to go on from there."""
-    usual = tuple((form, form.kind == BUILT) for form in kinds)
+    usual = tuple((form, form.kind >= BUILT) for form in kinds)
     orders = []
     for kind in KINDS:
-        for shares in (kind == BUILT, True):
+        for shares in (kind >= BUILT, True):
             firsts = [(form, shares) for form in kinds if form.kind == kind]
             orders.append((*firsts, *(other for other in usual if other not in firsts)))
     return orders
@@ -234,7 +264,7 @@ def simple() -> Callable[..., Any]:
 
 
 #: The name of a class whose module is fetched.
-is_named = re.compile(rb"(?:h(.)|j(.{4}))\x8c(.)([\w.]++)\x94\x93", re.DOTALL).match
+is_named = re.compile(rb"[hj](.(?:.{3})?)\x8c(.)([\w.]++)\x94\x93", re.DOTALL).match
 
 #: What makes a time zone, behind its class: a timedelta, and perhaps a name.
 is_zone = re.compile(
@@ -246,5 +276,7 @@ is_zone = re.compile(
 #: The pair that a time zone is the second part of, where the first is an atom; and what is called with it.
 is_pair = re.compile(rb"\x86\x94?(?:R\x94?)?").match
 
-#: Something fetched that is the last part of a pair; there may be more of these than there are such opcodes.
+#: Something fetched that is the last part of a pair, or the only part of a tuple; of which there may be more than such
+#: opcodes.
 find_pairs = tuple(re.compile(pair, re.DOTALL).search for pair in (rb"h(.)\x86", rb"j(.{4})\x86"))
+find_singles = tuple(re.compile(pair, re.DOTALL).search for pair in (rb"h(.)\x85", rb"j(.{4})\x85"))

@@ -4,7 +4,7 @@ A walk over the opcodes (`hutch.codecs.opcodes`) knows all about a pickle, at a 
 of most (`hutch.codecs.forms`): they go over its opcodes, as long as these are of kinds that can do no harm together.
 Whatever they do not know is left to the walk.
 
-Five kinds of pickle pass:
+Six kinds of pickle pass:
 
 - *no tuples*: nothing that can be hashed holds anything, so hashing a key takes no time;
 - *no hashing*: no opcode puts anything into a dict or a set;
@@ -12,7 +12,8 @@ Five kinds of pickle pass:
   these have 64 parts at most, so to hash one again takes no time; nor does it nest, as nothing fetched is in one, but
   text, bytes or a time zone as the second part of a pair;
 - *no sharing*: nothing is used twice, so hashing takes no longer than making, if nothing nests deep;
-- *built*: flat tuples again, and objects with a dict as their state.
+- *built*: flat tuples again, and objects with a dict as their state;
+- *dicts*: flat tuples again, and dicts of other classes, such as `Counter`.
 
 In all but *no sharing*, classes may be named and called, if they are of those that can be called with anything. How
 deep those go into what they are called with does not matter where that is flat; where it is not (*no hashing*) they
@@ -25,11 +26,26 @@ SETITEMS, which leaves that container on top; of a list or set, that is an error
 the state is a dict, and its object is what was below when the dict was made: a new object (of NEWOBJ with the empty
 tuple, which is never a member), or what has no state: an atom, a list, a dict, or nothing at all. (The state of one
 field only is told as a whole, from NEWOBJ to BUILD.)
+
+In *dicts*, what is called has no argument, or one that stands right before the call: a dict that has just been made,
+which is copied once; or a class, which none of those that may be named there does anything with, but `defaultdict`.
 """
 
 from __future__ import annotations
 
-from hutch.codecs.forms import BUILT, FLAT, NO_SHARING, find_pairs, forms, is_named, is_pair, is_zone, simple
+from hutch.codecs.forms import (
+    BUILT,
+    DICTS,
+    FLAT,
+    NO_SHARING,
+    find_pairs,
+    find_singles,
+    forms,
+    is_named,
+    is_pair,
+    is_zone,
+    simple,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +72,7 @@ _FIXED = {
     0x95: 8,
     0x80: 1,
 }
-_LETTERS = frozenset(b"hj\x86")
+_LETTERS, _LETTERS_OF_SINGLES = frozenset(b"hj\x86"), frozenset(b"hj\x85")
 _run_simple = simple()
 _SIZED = {0x8C: 1, 0x43: 1, 0x8A: 1, **_LONG}
 
@@ -81,10 +97,13 @@ class Names:
     def fetched(self, data: bytes, at: int, memo: _Memo) -> int:
         """Where STACK_GLOBAL ends, if a module is fetched at that place, and is that of one of these; else 0."""
         found = is_named(data, at)
-        if found is None or len(found[4]) != found[3][0]:
+        if found is None:
             return 0
-        place = memo.place(int.from_bytes(found[1] or found[2], "little"))
-        return found.end() if place < at and (memo.text(place), found[4]) in self.pairs else 0
+        index, size, name = found.groups()
+        if len(name) != size[0] or len(index) != (1 if data[at] == 0x68 else 4):
+            return 0
+        place = memo.place(int.from_bytes(index, "little"))
+        return found.end() if place < at and (memo.text(place), name) in self.pairs else 0
 
 
 class _Memo:
@@ -98,7 +117,10 @@ class _Memo:
 
     def place(self, index: int) -> int:
         """Where the opcode is that pushed what has that number; -1 where there is none. O(what is before)."""
-        data, at, last, places = self.data, self.at, self.last, self.places
+        places = self.places
+        if index < len(places):
+            return places[index]
+        data, at, last = self.data, self.at, self.last
         while len(places) <= index and at < len(data):
             op = data[at]
             if op == 0x94:  # MEMOIZE
@@ -129,7 +151,8 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
     Args:
         names: for each kind, classes: those that may be called with anything, and hashed, and such as may be called
             with nothing (there is no other tuple); those that may be called with anything, but perhaps not hashed; the
-            first ones again, enums that have members, and named tuples; none; those of flat tuples once more.
+            first ones again, enums that have members, and named tuples; none; those of flat tuples once more; those of
+            dicts, and what makes their values.
 
         first: what was returned for a pickle like it.
 
@@ -149,7 +172,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
             found = run(data, at)
             at = found.end()
             if found.lastindex is not None:
-                pairs = pairs or found["pair"] is not None
+                pairs = pairs or kind == DICTS or found["pair"] is not None
             if at == size:
                 break
             stopped = at
@@ -157,7 +180,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
             if op == 0x2E:  # STOP
                 if at + 1 != size:
                     return None
-                if pairs and not _are_flat(data, zones, memo or _Memo(data)):
+                if pairs and not _are_flat(data, zones, memo or _Memo(data), kind == DICTS):
                     break
                 deep = opcodes > max_depth and size - len(data.translate(None, _NESTING)) >= max_depth
                 if deep and kind == NO_SHARING:
@@ -205,26 +228,28 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
     return None
 
 
-def _are_flat(data: bytes, zones: set[int], memo: _Memo) -> bool:
+def _are_flat(data: bytes, zones: set[int], memo: _Memo, classes: bool) -> bool:
     """Whether whatever is fetched into a pair is text, bytes, or one of some time zones. O(len(data)), with luck.
 
     It may say no, as bytes that look like a pair may be anything.
 
     Args:
         zones: where the opcodes are that have made them.
+        classes: look whether whatever is alone in a tuple is a class instead.
     """
     if len(data) >= _MOST_BYTES:
         return False
-    for find in find_pairs:
+    letters = _LETTERS_OF_SINGLES if classes else _LETTERS
+    for find in find_singles if classes else find_pairs:
         for _ in range(_MOST_FETCHED):
             found = find(data)
             if found is None:
                 break
             place = memo.place(int.from_bytes(found[1], "little"))
-            if place not in zones and (place < 0 or memo.data[place] not in _TEXTS):
+            if place < 0 or (memo.data[place] not in (b"\x93" if classes else _TEXTS) and place not in zones):
                 return False
             # Two pairs overlap only if one of these is in an index: with so few bytes, no index is as high as they are.
-            if not _LETTERS.isdisjoint(found[1]):
+            if not letters.isdisjoint(found[1]):
                 return False
             data = data.replace(found[0], b"")
         else:

@@ -99,7 +99,9 @@ class SafePickle(Codec):
         self._max_bytes = max_bytes
         self._max_depth = max_depth
         self._small = min(max_bytes, max_depth)  # no more bytes can nest no deeper
-        self._kind = 0  # of the last pickle that was told at a glance: the next one is likely to be like it
+        # As `look` found of the last pickle that was told at a glance: the next one is likely to be like it.
+        self._kind = 0
+        self._names_classes = False
         self._entries = dict(DATA)
         if numpy:
             from hutch.codecs.arrays import ENTRIES
@@ -123,6 +125,7 @@ class SafePickle(Codec):
             flat := Names(where for where, entry in entries if entry.is_free or entry.has_members or entry.is_row),
             Names(()),
             flat,
+            Names(where for where, entry in entries if entry.is_dict),
         )
 
     def __repr__(self) -> str:
@@ -152,7 +155,7 @@ class SafePickle(Codec):
         """
         if type(data) is not bytes:
             data = bytes(data)
-        if len(data) <= self._small and is_simple(data):
+        if len(data) <= self._small and not self._names_classes and is_simple(data):
             try:
                 return loads(data)
             except MemoryError:
@@ -194,7 +197,7 @@ class SafePickle(Codec):
             )
         found = look(data, self._names, self._max_depth, self._kind)
         if found is not None:
-            self._kind = found[3]
+            self._names_classes, self._kind = found[0], found[3]
             return found
         walk = Walk(data, self, max_depth=self._max_depth, max_work=(1 << 20) + _WORK_PER_BYTE * size)
         try:
@@ -230,7 +233,8 @@ class SafePickle(Codec):
         raise _forbidden(module, name)
 
     def _find(self, module: str, name: str) -> Any:
-        return self._entries[self._where(module, name)].thing
+        entry = self._entries.get((module, name)) or self._entries[self._where(module, name)]
+        return entry.thing
 
     # What a walk tells on its way.
 
