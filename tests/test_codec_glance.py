@@ -81,6 +81,7 @@ SHAPES: dict[str, Any] = {
     "named tuples": lambda n: Row(n, f"text {n}", n / 7, None),
     "counters": lambda n: collections.Counter({f"word {m}": m for m in range(n % 4)}),
     "dicts with defaults": lambda n: collections.defaultdict([list, int, dict][n % 3], {m: [m] for m in range(n % 4)}),  # type: ignore[arg-type]
+    "pairs with a text that comes twice": lambda n: {(n, "a"): (n + 1, "b"), n: [None, (0.5, "a")]},
     "ordered dicts": lambda n: collections.OrderedDict((f"word {m}", {n}) for m in range(n % 4)),
 }
 

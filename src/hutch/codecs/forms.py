@@ -107,9 +107,9 @@ def _atom(*, counted: bool) -> bytes:
     return rb"(?:" + b"|".join(kinds) + rb")(?:\x95.{8})?+"  # a FRAME may begin anywhere
 
 
-# Something fetched as the second part of a pair: `look` makes sure that no tuple is in it. The group tells that it was.
-_PAIR = rb"(?:h.|j.{4})\x86(?P<pair>)" + _COUNTED_MEMO
-_NO_PAIR = rb"(?!)(?P<pair>)"
+# Something fetched as the second part of a pair: `look` makes sure that no tuple is in it. A group tells that it was.
+_PAIR = rb"(?:h.|j.{4})\x86()" + _COUNTED_MEMO
+_NO_PAIR = rb"(?!)"
 # Nothing, where the class comes next that makes a time zone: then that may be the second part.
 _BEFORE_ZONE = rb"(?=(?:h.|j.{4})\x8c\x08timezone\x94\x93)(?P<atom>)"
 
@@ -123,9 +123,26 @@ def _tuples(atom: bytes, memo: bytes, tail: bytes, zoned: bytes, last: bytes) ->
         last: what may follow an atom that no tuple takes.
     """
     one, two, three = (rb"[\x85" + more + rb"]" + memo + tail for more in (b"", rb"\x86", rb"\x86\x87"))
-    more = rb"(?:" + atom + rb")++(?:" + three + last + rb")?+"
-    pair = rb"|" + zoned + tail + rb"|" + _BEFORE_ZONE if zoned else b""
-    return atom + rb"(?:" + atom + rb"(?:" + two + rb"|" + more + last + rb")?+|" + one + pair + last + rb")?+"
+    pair = rb"|" + zoned + tail if zoned else b""
+    zone = rb"|" + _BEFORE_ZONE if zoned else b""
+    more = rb"(?:" + atom + rb")++(?:" + three + pair + last + rb")?+"
+    return (
+        atom
+        + rb"(?:"
+        + atom
+        + rb"(?:"
+        + two
+        + pair
+        + rb"|"
+        + more
+        + last
+        + rb")?+|"
+        + one
+        + pair
+        + zone
+        + last
+        + rb")?+"
+    )
 
 
 def _flat(*, counted: bool, shares: bool) -> bytes:

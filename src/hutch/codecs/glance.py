@@ -54,7 +54,9 @@ if TYPE_CHECKING:
 __all__ = ["Names", "is_simple", "look"]
 
 _LONG = {0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # BINUNICODE, BINBYTES, BINUNICODE8, BINBYTES8: size of the size
-_NESTING = b"\x81\x85\x86\x87\x90\x91Rabestu"  # the opcodes that put one thing into another
+# The opcodes that put one thing into another; and those that make what holds things. Nothing nests deeper than there
+# are of either.
+_NESTING = (b"\x81\x85\x86\x87\x90\x91Rabestu", b")]t}R\x81\x85\x86\x87\x8f\x91")
 _ZONE = b"\x8c\x08timezone\x94\x93"
 _MOST_FETCHED = 64  # different things in pairs; each takes a search
 _MOST_BYTES = 1 << 22  # where there are such: what one search has dealt with hides nothing from the next
@@ -172,7 +174,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
             found = run(data, at)
             at = found.end()
             if found.lastindex is not None:
-                pairs = pairs or kind == DICTS or found["pair"] is not None
+                pairs = True
             if at == size:
                 break
             stopped = at
@@ -182,7 +184,9 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     return None
                 if pairs and not _are_flat(data, zones, memo or _Memo(data), kind == DICTS):
                     break
-                deep = opcodes > max_depth and size - len(data.translate(None, _NESTING)) >= max_depth
+                deep = opcodes > max_depth and all(
+                    size - len(data.translate(None, some)) >= max_depth for some in _NESTING
+                )
                 if deep and kind == NO_SHARING:
                     break  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
                 return named, deep, shares, 2 * kind + shares
