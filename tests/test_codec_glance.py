@@ -33,6 +33,15 @@ class Colour(enum.Enum):
     BLUE = 2
 
 
+class Listing(enum.Enum):
+    """One that APPEND works on."""
+
+    ONE = 1
+
+    def append(self, item: object) -> None:
+        pass
+
+
 @dataclass
 class Person:
     name: str
@@ -62,7 +71,7 @@ class Row(NamedTuple):
     y: Any
 
 
-MINE = [Colour, Person, Order, Pair, Row]
+MINE = [Colour, Listing, Person, Order, Pair, Row]
 CODEC = SafePickle(MINE)
 NOON = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 EAST = dt.timezone(dt.timedelta(hours=2), "east")
@@ -166,6 +175,16 @@ def test_what_would_double_with_every_opcode_is_refused(name: str) -> None:
         CODEC.decode(KEY, data)
 
 
+def test_an_enum_is_not_called_with_what_was_filled_late() -> None:
+    """Then its size is not known, and the error that no member has such a value shows it all."""
+    count = 16
+    made = b"](" + b"]\x94" * (count + 1) + b"e"
+    filled = b"".join(b"h%c(h%ch%ce" % (n, n - 1, n - 1) for n in range(1, count + 1))
+    data = b"\x80\x04" + made + filled + named(__name__, "Colour") + b"h%c\x85R." % count
+    with pytest.raises(ForbiddenGlobalError, match="Colour"):
+        CODEC.decode(KEY, data)
+
+
 CLASS = named(__name__, "Person")  # 0, 1, 2
 MEMBER = named(__name__, "Colour") + text("red") + b"\x85\x94R\x94"  # 0, 1, 2, 3, 4, 5: that one
 FIELDS = text("_value_") + b"K\x05" + text("name") + b"K\x06"
@@ -182,6 +201,7 @@ STATES = {
     "of a member, behind a list": b"](" + MEMBER + b"](eh\x05}(" + FIELDS + b"ube.",
     "of a member, behind what is built": CLASS + b")\x81}(" + FIELDS + b"ub" + MEMBER + b"}(" + FIELDS + b"ub\x86.",
     "of a member, by a dict that was made for another": CLASS + b")\x81}\x94(" + FIELDS + b"u" + MEMBER + b"h\x03b.",
+    "of a member, behind an item": named(__name__, "Listing") + b"K\x01\x85\x94R\x94K\x05a}(" + FIELDS + b"ub.",
     "of a member, by a list": MEMBER + b"](ub.",
     "of a member, by what is left": MEMBER + b"}(ub.",
     "of a member, within": CLASS + b")\x81}\x94(" + MEMBER + b"}\x94(" + FIELDS + b"ubNub.",
@@ -228,7 +248,7 @@ NAMES = {
 @pytest.mark.parametrize("name", [*STATES, *HASHES, *NAMES])
 def test_a_glance_is_not_enough(name: str) -> None:
     body = (STATES | HASHES | NAMES)[name]
-    before = [dict(vars(thing)) for thing in (*MINE, *Colour)]
+    before = [dict(vars(thing)) for thing in (*MINE, *Colour, *Listing)]
     for whole in (body, b"](" + body[:-1] + b"e.", b"}\x95" + bytes(8) + body):
         for protocol in NEW:
             data = b"\x80" + bytes((protocol,)) + whole
@@ -236,7 +256,7 @@ def test_a_glance_is_not_enough(name: str) -> None:
                 assert look(data, CODEC._names, 1000, first) is None
             with suppress(CodecError) if name in HASHES else pytest.raises(CodecError):
                 SafePickle(MINE).decode(KEY, data)
-    assert [dict(vars(thing)) for thing in (*MINE, *Colour)] == before
+    assert [dict(vars(thing)) for thing in (*MINE, *Colour, *Listing)] == before
 
 
 @pytest.mark.parametrize("name", [*STATES, *HASHES, *NAMES])
@@ -301,12 +321,12 @@ def check_with_the_walk(data: bytes) -> bool:
             assert is_harmless(problem, kind), (problem, data)
         except HutchError as problem:
             assert type(problem) is CodecError, (problem, data)  # damaged: no limit is passed
-    before = [dict(vars(thing)) for thing in (*MINE, *Colour)]
+    before = [dict(vars(thing)) for thing in (*MINE, *Colour, *Listing)]
     try:
         CODEC.decode(KEY, data)
     except CodecError:
         pass
-    assert [dict(vars(thing)) for thing in (*MINE, *Colour)] == before
+    assert [dict(vars(thing)) for thing in (*MINE, *Colour, *Listing)] == before
     return bool(kinds)
 
 
