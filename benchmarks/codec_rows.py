@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from pydoc_data.topics import topics
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import numpy as np
 
@@ -35,6 +40,33 @@ class Reading:
     celsius: float
     sensors: list[int]
     good: bool = True
+
+
+class State(Enum):
+    """Of an order."""
+
+    OPEN = "open"
+    SENT = "sent"
+
+
+@dataclass
+class Order:
+    """A dataclass of what else is data."""
+
+    name: str
+    at: datetime
+    price: Decimal
+    number: UUID
+    state: State
+
+
+class Place(NamedTuple):
+    """A named tuple."""
+
+    name: str
+    x: float
+    y: float
+    seen: datetime
 
 
 class Value(NamedTuple):
@@ -71,8 +103,25 @@ def nested(count: int) -> list[dict[str, Any]]:
     ]
 
 
+def of_classes(count: int) -> list[Value]:
+    """Lists of objects, each of another kind that SafePickle looks at in another way."""
+    noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
+    moments = [noon + timedelta(seconds=37 * number) for number in range(count)]
+    lists: dict[str, list[Any]] = {
+        "moments": moments,
+        "records": [{"id": number, "at": at, "tags": ["a", f"t{number}"]} for number, at in enumerate(moments)],
+        "orders": [
+            Order(f"order {number}", at, Decimal(number) / 4, UUID(int=number << 90), list(State)[number % 2])
+            for number, at in enumerate(moments)
+        ],
+        "named tuples": [Place(f"place {number}", number / 7, -number / 3, at) for number, at in enumerate(moments)],
+        "counters": [Counter({f"word {word}": number + word for word in range(5)}) for number in range(count)],
+    }
+    return [Value(f"{count} {name}", things, None) for name, things in lists.items()]
+
+
 def safe_pickle() -> SafePickle:
-    return SafePickle([Reading], numpy=True)
+    return SafePickle([Reading, Order, State, Place], numpy=True)
 
 
 # Each row: its name in the table, and what makes the codec for a column.

@@ -81,13 +81,13 @@ class Entry:
 
     @property
     def is_free(self) -> bool:
-        """Whether it may be called with anything, and what it makes may be hashed: `hutch.codecs.glance` asks."""
+        """Whether it may be called with what is flat, and what it makes be hashed: `hutch.codecs.glance` asks."""
         return self.where in _FREE
 
     @property
     def is_callable(self) -> bool:
-        """Whether it may be called with anything, while nothing that it makes is hashed."""
-        return self.where in _FREE
+        """Whether it may be called with anything, however much that shares, while nothing that it makes is hashed."""
+        return self.where in _CALM
 
     @property
     def begins_empty(self) -> bool:
@@ -98,6 +98,16 @@ class Entry:
     def has_members(self) -> bool:
         """Whether it is an enum that has members, so that no call of it makes another one; they hash at once."""
         return False
+
+    @property
+    def is_row(self) -> bool:
+        """Whether it is a named tuple, or another one that hashes as tuples do."""
+        return False
+
+    @property
+    def is_dict(self) -> bool:
+        """Whether a dict can be made with it, or values of one, from nothing, a dict, or a class."""
+        return self.where in _DICTS
 
     @property
     def thing(self) -> Any:
@@ -143,13 +153,18 @@ class UserEntry(Entry):
         return self.is_callable and hashing in (None, object.__hash__)
 
     @property
+    def is_row(self) -> bool:
+        hashing: Any = getattr(self._thing, "__hash__", None)
+        return self.is_callable and hashing is tuple.__hash__
+
+    @property
     def is_callable(self) -> bool:
         cls = self._thing
         return (
             isinstance(cls, type)
             and rule_for(cls) is _anything
             and not any("__call__" in vars(base) for base in cls.__mro__)
-            and not issubclass(cls, (dict, tuple))
+            and not issubclass(cls, dict)
         )
 
     @property
@@ -160,6 +175,7 @@ class UserEntry(Entry):
             type(cls) is EnumType
             and bool(cls.__members__)
             and cls.__hash__ in hashes
+            and not hasattr(cls, "__setstate__")
             and not any("__call__" in vars(base) for base in cls.__mro__)
         )
 
@@ -247,8 +263,12 @@ def _decimal(walk: Walk, items: list[Any]) -> bool:
 
 
 def _one(walk: Walk, items: list[Any]) -> bool:
-    """The value of a member of an enum: with more, a call may make another enum."""
-    return len(items) == 1
+    """The value of a member of an enum: with more, a call may make another enum.
+
+    If no member has it, the error shows it.
+    """
+    walk.hash(items)
+    return len(items) == 1 and not (walk.is_late and type(items[0]) is Made)
 
 
 def _address(walk: Walk, items: list[Any]) -> bool:
@@ -305,11 +325,21 @@ def reconstruct(cls: Any, base: Any, state: Any) -> Any:
     return made
 
 
-_FREE = frozenset(
+# What does not go into what it is called with, whatever that is: it takes it, or refuses it without a look inside.
+_CALM = frozenset(
     [("datetime", name) for name in ("date", "time", "datetime", "timedelta", "timezone")]
-    + [("ipaddress", f"{family}{kind}") for family in ("IPv4", "IPv6") for kind in ("Address", "Network", "Interface")]
+    + [("decimal", "Decimal"), ("builtins", "complex"), ("builtins", "slice")]
+)
+# These go over it, as often as it is reached: text of it is made, or a path of paths.
+_FREE = _CALM.union(
+    [("ipaddress", f"{family}{kind}") for family in ("IPv4", "IPv6") for kind in ("Address", "Network", "Interface")]
     + [("pathlib", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath")]
-    + [("decimal", "Decimal"), ("uuid", "UUID"), ("builtins", "complex"), ("builtins", "slice")]
+    + [("uuid", "UUID")]
+)
+
+_DICTS = frozenset(
+    [("collections", name) for name in ("Counter", "OrderedDict", "defaultdict")]
+    + [("builtins", name) for name in ("dict", "float", "int", "list", "set")]
 )
 
 _EMPTY = frozenset([("collections", "OrderedDict"), ("collections", "deque")])

@@ -1,113 +1,82 @@
 """Tells most harmless pickles at a glance, in a fraction of the time that reading them takes.
 
 A walk over the opcodes (`hutch.codecs.opcodes`) knows all about a pickle, at a price. Regular expressions know enough
-of most: they go over its opcodes, each with the whole of its argument and none tried twice, as long as these are of
-kinds that can do no harm together. Whatever they do not know is left to the walk.
+of most (`hutch.codecs.forms`): they go over its opcodes, as long as these are of kinds that can do no harm together.
+Whatever they do not know is left to the walk.
 
-Four kinds of pickle pass:
+Six kinds of pickle pass:
 
 - *no tuples*: nothing that can be hashed holds anything, so hashing a key takes no time;
 - *no hashing*: no opcode puts anything into a dict or a set;
 - *flat tuples*: of text, bytes, numbers and constants that stand right before the opcode. Where something is used twice
-  these have three parts at most, so to hash one again takes no time; nor does it nest, as nothing fetched is in one;
-- *no sharing*: nothing is used twice, so hashing takes no longer than making, if nothing nests deep.
+  these have 64 parts at most, so to hash one again takes no time; nor does it nest, as nothing fetched is in one, but
+  text, bytes or a time zone as the second part of a pair;
+- *no sharing*: nothing is used twice, so hashing takes no longer than making, if nothing nests deep;
+- *built*: flat tuples again, and objects with a dict as their state;
+- *dicts*: flat tuples again, and dicts of other classes, such as `Counter`.
 
-In all but the last, classes may be named and called, if they are of those that can be called with anything. What BUILD
-finds on top is never a tuple there: with one it could set attributes of a class. It finds no member of an enum either:
-those are for the two kinds without BUILD.
+In all but *no sharing*, classes may be named and called, if they are of those that can be called with anything. How
+deep those go into what they are called with does not matter where that is flat; where it is not (*no hashing*) they
+are of those that do not look inside.
+
+What BUILD finds on top is never a tuple: with one it could set attributes of a class. It finds no member of an enum
+below, either: those are for the two kinds without BUILD, and for *built*. There, every MARK (but those of tuples that
+are told as a whole) stands right behind a list, set or dict that has just been made, and something comes between it and
+SETITEMS, which leaves that container on top; of a list or set, that is an error. BUILD stands right behind SETITEMS. So
+the state is a dict, and its object is what was below when the dict was made: a new object (of NEWOBJ with the empty
+tuple, which is never a member), or what has no state: an atom, a list, a dict, or nothing at all. (The state of one
+field only is told as a whole, from NEWOBJ to BUILD.)
+
+In *dicts*, what is called has no argument, or one that stands right before the call: a dict that has just been made,
+which is copied once; or a class, which none of those that may be named there does anything with, but `defaultdict`.
 """
 
 from __future__ import annotations
 
-import gc
-import re
+from hutch.codecs.forms import (
+    BUILT,
+    DICTS,
+    FLAT,
+    NO_SHARING,
+    find_pairs,
+    find_singles,
+    forms,
+    is_named,
+    is_pair,
+    is_zone,
+    simple,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
-__all__ = ["Names", "is_deep", "is_simple", "look"]
+__all__ = ["Names", "is_simple", "look"]
 
 _LONG = {0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # BINUNICODE, BINBYTES, BINUNICODE8, BINBYTES8: size of the size
-_NESTING = b"\x81\x85\x86\x87\x90\x91Rabestu"  # the opcodes that put one thing into another
+# The opcodes that put one thing into another; and those that make what holds things. Nothing nests deeper than there
+# are of either.
+_NESTING = (b"\x81\x85\x86\x87\x90\x91Rabestu", b")]t}R\x81\x85\x86\x87\x8f\x91")
+_ZONE = b"\x8c\x08timezone\x94\x93"
+_MOST_FETCHED = 64  # different things in pairs; each takes a search
+_MOST_BYTES = 1 << 22  # where there are such: what one search has dealt with hides nothing from the next
+_TEXTS = b"\x8cXC\x8a"  # what may be in a pair: SHORT_BINUNICODE and others that hold nothing
 
-
-def _sized(zeros: bytes) -> bytes:
-    """A size in one byte, perhaps with zeros behind it, and as many bytes of anything."""
-    return b"(?:" + b"|".join(re.escape(bytes((n,))) + zeros + b".{%d}" % n for n in range(256)) + b")"
-
-
-def _run(bare: bytes, *tokens: bytes) -> Any:
-    """Matches as many opcodes as there are of these kinds, from where it is told to.
-
-    Args:
-        bare: those that have no argument.
-        tokens: others.
-    """
-    common = [
-        rb"\x8c" + _sized(b""),  # SHORT_BINUNICODE
-        *tokens,
-        rb"M..(?:M..)*+",  # BININT2, BININT, BINFLOAT: many numbers in a row are quicker than many times one
-        rb"J....(?:J....)*+",
-        rb"G........(?:G........)*+",
-        rb"X" + _sized(rb"\x00\x00\x00") + rb"(?:q.)?+",
-        rb"[C\x8a]" + _sized(b""),  # SHORT_BINBYTES, LONG1
-        rb"\x95.{8}",  # FRAME
-        rb"B" + _sized(rb"\x00\x00\x00"),
-        rb"r..\x00\x00",  # LONG_BINPUT: the memo is as long as the index is high
-    ]
-    run = rb"(?:\x80[\x00-\x05])?+" + bare + b"(?:(?:" + b"|".join(common) + b")" + bare + b")*+"
-    return re.compile(run, re.DOTALL).match
-
-
-# In each: MEMOIZE NONE NEWTRUE NEWFALSE EMPTY_TUPLE EMPTY_LIST EMPTY_DICT EMPTY_SET MARK APPEND, BININT1 BINPUT.
-_BARE = (
-    rb"[\x94N\x88\x89)\]}\x8f(asue\x90R\x81b]*+",  # SETITEM SETITEMS APPENDS ADDITEMS, REDUCE NEWOBJ BUILD
-    rb"[\x94N\x88\x89)\]}\x8f(at\x85-\x87R\x81]*+",  # TUPLE TUPLE1 TUPLE2 TUPLE3, REDUCE NEWOBJ
-    rb"[\x94N\x88\x89)\]}\x8f(asue\x90\x91t\x85-\x87]*+",  # as the first without calls, FROZENSET, tuples
-)
-_SHORT, _FETCH = (rb"[Kq].",), (rb"[Kqh].", rb"j.{4}")  # BINGET LONG_BINGET
-_BUILT = rb"e"  # BUILD may not follow: an empty APPENDS leaves on top whatever was there, a tuple of classes, say
-
-
-def _flat(*tokens: bytes) -> Any:
-    """Matches as many opcodes as there are, with each tuple right behind what it is made of.
-
-    Args:
-        tokens: those that are not the same in a longer run.
-    """
-    memo = rb"(?:\x94|q.|r..\x00\x00)?+"
-    atom = b"|".join(
-        (
-            rb"\x8c" + _sized(b"") + memo,
-            rb"K.|M..|[N\x88\x89]|J....|G........",
-            rb"X" + _sized(rb"\x00\x00\x00") + memo,
-            rb"C" + _sized(b"") + memo,
-            rb"\x8a" + _sized(b""),
-            rb"B" + _sized(rb"\x00\x00\x00") + memo,
-        )
-    )
-    atom = rb"(?:" + atom + rb")(?:\x95.{8})?+"  # a FRAME may begin anywhere
-    # One atom or more, and a tuple of the last ones if there are as many as it takes.
-    one, two = rb"\x85" + memo, rb"[\x85\x86]" + memo
-    more = rb"(?:" + atom + rb")++(?:[\x85-\x87]" + memo + rb")?+"
-    unit = atom + rb"(?:" + atom + rb"(?:" + two + rb"|" + more + rb")?+|" + one + rb")?+"
-    bare = rb"[\x94)\]}\x8fasue\x90\x91R\x81]*+"
-    common = b"|".join((*(token.replace(b"ATOM", atom).replace(b"MEMO", memo) for token in tokens), unit,
-                        rb"q.|r..\x00\x00", rb"\x95.{8}"))  # fmt: skip
-    return re.compile(rb"(?:\x80[\x00-\x05])?+" + bare + rb"(?:(?:" + common + rb")" + bare + rb")*+", re.DOTALL).match
-
-
-# Of each kind: a run in which nothing is used twice, and a longer one.
-_RUNS = (
-    (_run(_BARE[0], *_SHORT), _run(_BARE[0], *_FETCH)),  # no tuples
-    (_run(_BARE[1], *_SHORT, _BUILT), _run(_BARE[1], *_FETCH, _BUILT)),  # no hashing
-    (_flat(rb"\((?:(?:ATOM)*+tMEMO)?+"), _flat(rb"\(|h.|j.{4}")),  # flat tuples
-    (_run(_BARE[2], *_SHORT),) * 2,  # no sharing
-)
-_NO_TUPLES = _RUNS[0][1]
-_FLAT, _NO_SHARING = 2, 3
+# How long the arguments of opcodes are, and how long the size before them is, for those that a glance knows.
+_FIXED = {
+    **dict.fromkeys(b"N\x88\x89)]}\x8f(asuetbR\x81\x85\x86\x87\x90\x91\x93", 0),
+    0x4B: 1,
+    0x68: 1,
+    0x4D: 2,
+    0x4A: 4,
+    0x6A: 4,
+    0x47: 8,
+    0x95: 8,
+    0x80: 1,
+}
+_LETTERS, _LETTERS_OF_SINGLES = frozenset(b"hj\x86"), frozenset(b"hj\x85")
+_run_simple = simple()
+_SIZED = {0x8C: 1, 0x43: 1, 0x8A: 1, **_LONG}
 
 
 class Names:
@@ -120,151 +89,179 @@ class Names:
             b"".join(b"\x8c" + bytes((len(text) & 0xFF,)) + text + b"\x94" for text in pair) for pair in texts
         )
         self.lines = frozenset(b"\n".join((*pair, b"")) for pair in texts if not any(b"\n" in text for text in pair))
+        self.pairs = frozenset((module, name) for module, name in texts)
 
     def behind(self, data: bytes, at: int) -> int:
         """Where the lines end that stand behind GLOBAL, if they are of one of these; else 0."""
         end = data.find(b"\n", data.find(b"\n", at) + 1) + 1
         return end if data[at:end] in self.lines else 0
 
+    def fetched(self, data: bytes, at: int, memo: _Memo) -> int:
+        """Where STACK_GLOBAL ends, if a module is fetched at that place, and is that of one of these; else 0."""
+        found = is_named(data, at)
+        if found is None:
+            return 0
+        index, size, name = found.groups()
+        if len(name) != size[0] or len(index) != (1 if data[at] == 0x68 else 4):
+            return 0
+        place = memo.place(int.from_bytes(index, "little"))
+        return found.end() if place < at and (memo.text(place), name) in self.pairs else 0
 
-def look(data: bytes, names: tuple[Names, ...], max_depth: int) -> tuple[bool, bool, bool] | None:
+
+class _Memo:
+    """What MEMOIZE has put into the memo, told when it is asked for; nothing else may have put something there."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+        self.places: list[int] = []  # of each, where the opcode is that pushed it
+        self.last = 0
+
+    def place(self, index: int) -> int:
+        """Where the opcode is that pushed what has that number; -1 where there is none. O(what is before)."""
+        places = self.places
+        if index < len(places):
+            return places[index]
+        data, at, last = self.data, self.at, self.last
+        while len(places) <= index and at < len(data):
+            op = data[at]
+            if op == 0x94:  # MEMOIZE
+                places.append(last)
+                at += 1
+                continue
+            last = at
+            if (fixed := _FIXED.get(op)) is not None:
+                at += 1 + fixed
+            elif (width := _SIZED.get(op)) is not None:
+                begin = at + 1 + width
+                at = begin + int.from_bytes(data[at + 1 : begin], "little")
+            else:
+                break
+        self.at, self.last = at, last
+        return places[index] if index < len(places) else -1
+
+    def text(self, place: int) -> bytes:
+        """The short text that is pushed there; b"" if it is something else."""
+        if place < 0 or self.data[place] != 0x8C:
+            return b""
+        return self.data[place + 2 : place + 2 + self.data[place + 1]]
+
+
+def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) -> tuple[bool, bool, bool, int] | None:
     """Whether a pickle names a class, whether it may nest deeper than `max_depth`, and use things twice. O(len(data)).
 
     Args:
         names: for each kind, classes: those that may be called with anything, and hashed, and such as may be called
-            with nothing (there is no other tuple); those that may be called, but perhaps not hashed; the first ones
-            again, and enums that have members.
+            with nothing (there is no other tuple); those that may be called with anything, but perhaps not hashed; the
+            first ones again, enums that have members, and named tuples; none; those of flat tuples once more; those of
+            dicts, and what makes their values.
+
+        first: what was returned for a pickle like it.
 
     Returns:
-        None where only a walk can tell whether it does harm.
+        These, and how that was found. None where only a walk can tell whether it does harm.
     """
     size = len(data)
-    for number, (alone, sharing) in enumerate(_RUNS):
-        run = alone
+    memo: _Memo | None = None
+    for form, shares in forms(data, first):
+        kind = form.kind
+        run = form.run(shares=shares)
         at = 0
         opcodes = size  # with their arguments, but without long texts
-        named = False
+        named = pairs = False
+        zones: set[int] = set()
         while at < size:
-            at = run(data, at).end()
+            found = run(data, at)
+            at = found.end()
+            if found.lastindex is not None:
+                pairs = True
             if at == size:
                 break
+            stopped = at
             op = data[at]
             if op == 0x2E:  # STOP
                 if at + 1 != size:
                     return None
-                deep = opcodes > max_depth and size - len(data.translate(None, _NESTING)) >= max_depth
-                if deep and number == _NO_SHARING:
-                    return None  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
-                return named, deep, run is sharing
-            if op == 0x93 and number != _NO_SHARING and data.endswith(names[number].suffixes, 0, at):  # STACK_GLOBAL
+                if pairs and not _are_flat(data, zones, memo or _Memo(data), kind == DICTS):
+                    break
+                deep = opcodes > max_depth and all(
+                    size - len(data.translate(None, some)) >= max_depth for some in _NESTING
+                )
+                if deep and kind == NO_SHARING:
+                    break  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
+                return named, deep, shares, 2 * kind + shares
+            if op == 0x93 and kind != NO_SHARING and data.endswith(names[kind].suffixes, 0, at):  # STACK_GLOBAL
                 named = True
                 at += 1
-            elif op == 0x63 and number != _NO_SHARING and (behind := names[number].behind(data, at + 1)):  # GLOBAL
+            elif op == 0x63 and kind != NO_SHARING and (behind := names[kind].behind(data, at + 1)):  # GLOBAL
                 named = True
                 at = behind
+                continue
             elif op in _LONG:
                 begin = at + 1 + _LONG[op]
                 long = int.from_bytes(data[at + 1 : begin], "little")
                 at = begin + long
                 opcodes -= long
-            elif run is not sharing and op in b"hj":
-                run = sharing
-                if number == _FLAT:  # from the beginning: a long tuple that came before may be what is fetched
-                    at, opcodes, named = 0, size, False
+                continue
+            elif op in b"hj":
+                if memo is None:
+                    memo = _Memo(data)
+                if form.counted and kind != NO_SHARING and (behind := names[kind].fetched(data, at, memo)):
+                    named = True
+                    at = behind
+                elif not shares and not form.is_alone:
+                    shares = True
+                    run = form.run(shares=True)
+                    if kind == FLAT:  # from the beginning: a long tuple that came before may be what is fetched
+                        at, opcodes, named = 0, size, False
+                        zones.clear()
+                    continue
+                else:
+                    break
             else:
                 break
+            if kind in (FLAT, BUILT) and form.counted and data.endswith(_ZONE, 0, at):
+                if memo is None:
+                    memo = _Memo(data)
+                zone = is_zone(data, at)
+                if zone and (not zone["module"] or memo.text(memo.place(zone["module"][0])) == b"datetime"):
+                    zones.add(zone.start("made"))
+                    at = zone.end()
+                    if found.end("atom") == stopped and (pair := is_pair(data, at)):
+                        at = pair.end()
     return None
 
 
-def is_simple(data: bytes) -> bool:
-    """Whether `look` would find that it names no class, at the first glance. O(len(data))."""
-    last = len(data) - 1
-    return _NO_TUPLES(data).end() == last and data[last] == 0x2E
+def _are_flat(data: bytes, zones: set[int], memo: _Memo, classes: bool) -> bool:
+    """Whether whatever is fetched into a pair is text, bytes, or one of some time zones. O(len(data)), with luck.
 
-
-_LEAVES = frozenset((int, str, float, bool, bytes, bytearray, complex, type(None), type, range))
-_CODE = (type, type(gc), type(_sized), type(len))  # classes, modules, functions: what these hold is no data
-_CONTAINERS = frozenset((list, tuple, set, frozenset))
-_LEVELS = 64
-_HAVE_GC = 1 << 14  # of the flags of a class
-_PLAIN = _CONTAINERS | {dict}
-
-
-def is_deep(value: Any, max_depth: int, most: int = 0, *, is_tree: bool = False) -> bool:
-    """Whether an object nests deeper than that, itself included; cycles are followed once. O(its parts).
+    It may say no, as bytes that look like a pair may be anything.
 
     Args:
-        most: a quick look may go over as many parts first: the bytes of its pickle are more, if it shares little.
-        is_tree: it is plain data that shares nothing; a quicker look will do.
+        zones: where the opcodes are that have made them.
+        classes: look whether whatever is alone in a tuple is a class instead.
     """
-    if is_tree:
-        level = [value]
-        for _ in range(max_depth):
-            level = gc.get_referents(*level)
-            if not level:
+    if len(data) >= _MOST_BYTES:
+        return False
+    letters = _LETTERS_OF_SINGLES if classes else _LETTERS
+    for find in find_singles if classes else find_pairs:
+        for _ in range(_MOST_FETCHED):
+            found = find(data)
+            if found is None:
+                break
+            place = memo.place(int.from_bytes(found[1], "little"))
+            if place < 0 or (memo.data[place] not in (b"\x93" if classes else _TEXTS) and place not in zones):
                 return False
-    elif _is_flat(value, min(max_depth, _LEVELS), most):
-        return False
-    depths: dict[int, int] = {}  # by id, of what has been gone over; 0: on the path, where a way back goes no deeper
-    path = [(value, iter(_parts(value)), [0])]
-    while path:
-        if len(path) > max_depth:
-            return True
-        owner, parts, below = path[-1]
-        for part in parts:
-            known = depths.get(id(part))
-            if known is None:
-                held = _parts(part)
-                if held:
-                    depths[id(part)] = 0
-                    path.append((part, iter(held), [0]))
-                    break
-                known = 1
-            if known > below[0]:
-                below[0] = known
+            # Two pairs overlap only if one of these is in an index: with so few bytes, no index is as high as they are.
+            if not letters.isdisjoint(found[1]):
+                return False
+            data = data.replace(found[0], b"")
         else:
-            path.pop()
-            depth = depths[id(owner)] = below[0] + 1
-            if len(path) + depth > max_depth:
-                return True
-            if path and depth > path[-1][2][0]:
-                path[-1][2][0] = depth
-    return False
-
-
-def _is_flat(value: Any, levels: int, most: int) -> bool:
-    """Whether it surely nests no deeper than that: plain containers and what holds nothing, gone over level by level.
-
-    What is shared counts as often as it is reached, so cycles and much sharing run into a limit: then it is not sure.
-    """
-    if type(value) not in _PLAIN:
-        return False
-    level = [value]
-    for _ in range(levels - 1):  # one less: what is no container may be one level more
-        most -= sum(map(len, level))
-        if most < 0:
             return False
-        parts = gc.get_referents(*level)
-        kinds = {*map(type, parts)}
-        if any(kind.__flags__ & _HAVE_GC for kind in kinds - _PLAIN - _LEAVES):
-            return False
-        if not kinds & _PLAIN:
-            return True
-        level = parts if kinds <= _PLAIN else [part for part in parts if type(part) in _PLAIN]
-    return False
+    return True
 
 
-def _parts(value: Any) -> Any:
-    """What an object holds, if not only what holds nothing."""
-    kind = type(value)
-    if kind is dict:
-        held = value.values() if _LEAVES.issuperset(map(type, value)) else [*value, *value.values()]
-    elif kind in _CONTAINERS:
-        held = value
-    elif kind in _LEAVES:
-        return ()
-    else:
-        held = gc.get_referents(value)
-        if not _LEAVES.issuperset(map(type, held)):
-            held = [part for part in held if not isinstance(part, _CODE)]
-    return () if _LEAVES.issuperset(map(type, held)) else held
+def is_simple(data: bytes) -> bool:
+    """Whether it has *no tuples*, and names no class. O(len(data))."""
+    last = len(data) - 1
+    return _run_simple(data).end() == last and data[last] == 0x2E

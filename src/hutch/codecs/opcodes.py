@@ -51,15 +51,17 @@ class Made:
         work: objects that a hash or a repr of it visits: shared ones count as often as they are reached.
         items: of a TUPLE, its notes and atoms. Of a GLOBAL and a RESULT, module and name of what was named or called.
         arguments: of a RESULT, the notes and atoms that it was made of.
+        is_held: something else holds it, and has counted what was in it by then.
     """
 
-    __slots__ = ("arguments", "depth", "items", "kind", "work")
+    __slots__ = ("arguments", "depth", "is_held", "items", "kind", "work")
 
     def __init__(self, kind: int, items: Any = None) -> None:
         self.kind = kind
         self.depth = self.work = 1
         self.items = items
         self.arguments: list[Any] | None = None
+        self.is_held = False
 
 
 class _Underflow(Exception):
@@ -82,6 +84,7 @@ class Walk:
         persistent: how many persistent ids it has.
         extensions: codes of copyreg's extension registry that it uses.
         end: where it stops; what is behind belongs to something else.
+        is_late: something was given more when others held it already: their `work` is too small.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Walk:
         self.persistent = 0
         self.extensions: list[int] = []
         self.end = 0
+        self.is_late = False
         self.judge = judge
         self.max_depth = max_depth
         self.work_left = max_work
@@ -117,12 +121,15 @@ class Walk:
         for item in items:
             if type(item) is Made:
                 work += item.work
+                item.is_held = True
                 if item.depth >= depth:
                     depth = item.depth + 1
                 if item.kind == GLOBAL and self.judge is not None:
                     self.judge.stored(self, item.items)
         holder.work = work
         holder.depth = depth
+        if holder.is_held:
+            self.is_late = True
         if depth > self.max_depth:
             raise LimitError(f"nests deeper than max_depth ({self.max_depth}) allows")
 

@@ -32,8 +32,9 @@ from hutch.codecs.allowed import (
     zone_entry,
 )
 from hutch.codecs.base import Codec, refuse, show_key, show_options
+from hutch.codecs.depth import is_deep
 from hutch.codecs.framing import guess
-from hutch.codecs.glance import Names, is_deep, is_simple, look
+from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.opcodes import Made, Walk
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
@@ -98,6 +99,9 @@ class SafePickle(Codec):
         self._max_bytes = max_bytes
         self._max_depth = max_depth
         self._small = min(max_bytes, max_depth)  # no more bytes can nest no deeper
+        # As `look` found of the last pickle that was told at a glance: the next one is likely to be like it.
+        self._kind = 0
+        self._names_classes = False
         self._entries = dict(DATA)
         if numpy:
             from hutch.codecs.arrays import ENTRIES
@@ -118,7 +122,10 @@ class SafePickle(Codec):
         self._names = (
             Names(where for where, entry in entries if entry.is_free or entry.begins_empty),
             Names(where for where, entry in entries if entry.is_callable),
-            Names(where for where, entry in entries if entry.is_free or entry.has_members),
+            flat := Names(where for where, entry in entries if entry.is_free or entry.has_members or entry.is_row),
+            Names(()),
+            flat,
+            Names(where for where, entry in entries if entry.is_dict),
         )
 
     def __repr__(self) -> str:
@@ -148,7 +155,7 @@ class SafePickle(Codec):
         """
         if type(data) is not bytes:
             data = bytes(data)
-        if len(data) <= self._small and is_simple(data):
+        if len(data) <= self._small and not self._names_classes and is_simple(data):
             try:
                 return loads(data)
             except MemoryError:
@@ -168,16 +175,16 @@ class SafePickle(Codec):
         self._check_depth(key, data, value, found)
         return value
 
-    def _check_depth(self, key: bytes, data: bytes, value: Any, found: tuple[bool, bool, bool] | None) -> None:
+    def _check_depth(self, key: bytes, data: bytes, value: Any, found: tuple[bool, bool, bool, int] | None) -> None:
         """Refuse a value that nests too deep, where what was found does not say that it does not."""
         # A walk sees how deep an object is when it is made, but not what a list is given later.
-        named, may_be_deep, shares = found or (True, len(data) > self._max_depth, True)
+        named, may_be_deep, shares, _ = found or (True, len(data) > self._max_depth, True, 0)
         if may_be_deep and is_deep(value, self._max_depth, len(data), is_tree=not named and not shares):
             raise LimitError(
                 f"the value of key {show_key(key)} nests deeper than max_depth ({self._max_depth}) allows", key=key
             )
 
-    def _look(self, key: bytes, data: bytes) -> tuple[bool, bool, bool] | None:
+    def _look(self, key: bytes, data: bytes) -> tuple[bool, bool, bool, int] | None:
         """Refuse what must not be unpickled. Most data is told at a glance, the rest by a walk over its opcodes.
 
         Returns:
@@ -188,8 +195,9 @@ class SafePickle(Codec):
             raise LimitError(
                 f"the value of key {show_key(key)} is a pickle of {size} bytes; max_bytes is {self._max_bytes}", key=key
             )
-        found = look(data, self._names, self._max_depth)
+        found = look(data, self._names, self._max_depth, self._kind)
         if found is not None:
+            self._names_classes, self._kind = found[0], found[3]
             return found
         walk = Walk(data, self, max_depth=self._max_depth, max_work=(1 << 20) + _WORK_PER_BYTE * size)
         try:
@@ -225,7 +233,8 @@ class SafePickle(Codec):
         raise _forbidden(module, name)
 
     def _find(self, module: str, name: str) -> Any:
-        return self._entries[self._where(module, name)].thing
+        entry = self._entries.get((module, name)) or self._entries[self._where(module, name)]
+        return entry.thing
 
     # What a walk tells on its way.
 

@@ -1,0 +1,299 @@
+"""What harmless pickles look like: regular expressions over their opcodes, for `hutch.codecs.glance`.
+
+Each matches as many opcodes as there are of the kinds that can do no harm together, every one with the whole of its
+argument and none tried twice. Whatever it does not know, it stops at: a long text, the name of a class, the end.
+
+There are two sets of them. In pickles that say protocol 4 or 5 the memo is filled by MEMOIZE alone, so that what is
+fetched from it can be told by counting, and nothing is put where something else was; all others may use BINPUT.
+"""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = [
+    "BUILT",
+    "DICTS",
+    "FLAT",
+    "NO_SHARING",
+    "Form",
+    "find_pairs",
+    "find_singles",
+    "forms",
+    "is_named",
+    "is_pair",
+    "is_zone",
+    "simple",
+]
+
+NO_TUPLES, NO_HASHING, FLAT, NO_SHARING, BUILT, DICTS = KINDS = range(6)
+
+
+def _sized(zeros: bytes) -> bytes:
+    """A size in one byte, perhaps with zeros behind it, and as many bytes of anything."""
+    return b"(?:" + b"|".join(re.escape(bytes((n,))) + zeros + b".{%d}" % n for n in range(256)) + b")"
+
+
+_START = rb"(?:\x80[\x00-\x05])?+"
+_SHORT, _LONG = _sized(b""), _sized(rb"\x00\x00\x00")
+_ANY_MEMO, _COUNTED_MEMO = rb"(?:\x94|q.|r..\x00\x00)?+", rb"\x94?+"
+# BINGET and LONG_BINGET, but not of the module of a class whose name and STACK_GLOBAL come next.
+_NAME = rb"\x8c.[\w.]++\x94\x93"
+_FETCH = rb"h(?!." + _NAME + rb").|j(?!.{4}" + _NAME + rb").{4}"
+
+
+def _run(bare: bytes, *tokens: bytes, counted: bool) -> bytes:
+    """As many opcodes as there are of these kinds, and of those that push text, bytes and numbers.
+
+    Args:
+        bare: those that have no argument.
+        tokens: others.
+        counted: the memo is filled by MEMOIZE alone.
+    """
+    numbers = (  # BININT2, BININT, BINFLOAT: many in a row are quicker than many times one
+        rb"M..(?:M..)*+",
+        rb"J....(?:J....)*+",
+        rb"G........(?:G........)*+",
+    )
+    if counted:
+        common = (rb"[\x8cC\x8a]" + _SHORT, *tokens, *numbers, rb"\x95.{8}")
+    else:
+        common = (
+            rb"\x8c" + _SHORT,  # SHORT_BINUNICODE
+            *tokens,
+            *numbers,
+            rb"X" + _LONG + rb"(?:q.)?+",
+            rb"[C\x8a]" + _SHORT,  # SHORT_BINBYTES, LONG1
+            rb"\x95.{8}",  # FRAME
+            rb"B" + _LONG,
+            rb"r..\x00\x00",  # LONG_BINPUT: the memo is as long as the index is high
+        )
+    return _START + bare + b"(?:(?:" + b"|".join(common) + b")" + bare + b")*+"
+
+
+# In each: MEMOIZE NONE NEWTRUE NEWFALSE EMPTY_TUPLE EMPTY_LIST EMPTY_DICT EMPTY_SET MARK APPEND, BININT1 BINPUT.
+_BARE = (
+    rb"[\x94N\x88\x89)\]}\x8f(asue\x90R\x81b]*+",  # SETITEM SETITEMS APPENDS ADDITEMS, REDUCE NEWOBJ BUILD
+    rb"[\x94N\x88\x89)\]}\x8f(at\x85-\x87R\x81]*+",  # TUPLE TUPLE1 TUPLE2 TUPLE3, REDUCE NEWOBJ
+    rb"[\x94N\x88\x89)\]}\x8f(asue\x90\x91t\x85-\x87]*+",  # as the first without calls, FROZENSET, tuples
+)
+_APPENDS = rb"e"  # not among the bare ones where BUILD is: an empty one leaves on top whatever was there
+
+
+def _plain(kind: int, *, counted: bool, shares: bool) -> bytes:
+    """Of a kind that does not look at what stands where."""
+    short: tuple[bytes, ...] = (rb"K.",) if counted else (rb"[Kq].",)
+    if shares:
+        short = (rb"K.", _FETCH) if counted else (rb"[Kqh].", rb"j.{4}")
+    more = (_APPENDS,) if kind == NO_HASHING else ()
+    bare = _BARE[2 if kind == NO_SHARING else kind]
+    return _run(bare, *short, *more, counted=counted)
+
+
+_MOST_PARTS = 64  # of a tuple, where things are used twice: that many parts are hashed for two bytes or more
+
+
+def _atom(*, counted: bool) -> bytes:
+    """Text, bytes, a number or a constant."""
+    memo = _COUNTED_MEMO if counted else _ANY_MEMO
+    kinds = [rb"[\x8cC\x8a]" + _SHORT + memo, rb"K.|M..|[N\x88\x89]|J....|G........"]
+    if not counted:
+        kinds.append(rb"[XB]" + _LONG + memo)
+    return rb"(?:" + b"|".join(kinds) + rb")(?:\x95.{8})?+"  # a FRAME may begin anywhere
+
+
+# Something fetched as the second part of a pair: `look` makes sure that no tuple is in it. A group tells that it was.
+_PAIR = rb"(?:h.|j.{4})\x86()" + _COUNTED_MEMO
+_NO_PAIR = rb"(?!)"
+# Nothing, where the class comes next that makes a time zone: then that may be the second part.
+_BEFORE_ZONE = rb"(?=(?:h.|j.{4})\x8c\x08timezone\x94\x93)(?P<atom>)"
+
+
+def _tuples(atom: bytes, memo: bytes, tail: bytes, zoned: bytes, last: bytes) -> bytes:
+    """One atom or more, and a tuple of the last ones if there are as many as it takes.
+
+    Args:
+        tail: what may follow a tuple.
+        zoned: a pair of the atom and something else; empty where there is none.
+        last: what may follow an atom that no tuple takes.
+    """
+    one, two, three = (rb"[\x85" + more + rb"]" + memo + tail for more in (b"", rb"\x86", rb"\x86\x87"))
+    pair = rb"|" + zoned + tail if zoned else b""
+    zone = rb"|" + _BEFORE_ZONE if zoned else b""
+    more = rb"(?:" + atom + rb")++(?:" + three + pair + last + rb")?+"
+    return (
+        atom
+        + rb"(?:"
+        + atom
+        + rb"(?:"
+        + two
+        + pair
+        + rb"|"
+        + more
+        + last
+        + rb")?+|"
+        + one
+        + pair
+        + zone
+        + last
+        + rb")?+"
+    )
+
+
+def _flat(*, counted: bool, shares: bool) -> bytes:
+    """Each tuple right behind what it is made of."""
+    memo = _COUNTED_MEMO if counted else _ANY_MEMO
+    atom = _atom(counted=counted)
+    unit = _tuples(atom, memo, b"", (_PAIR if shares else _NO_PAIR) if counted else b"", b"")
+    if shares:
+        long = rb"\((?:(?:" + atom + rb"){3,%d}+(?:[t\x85-\x87]" % _MOST_PARTS + memo + rb")?+)?+"
+        tokens = [long, _FETCH if counted else rb"h.|j.{4}"]
+    else:
+        tokens = [rb"\((?:(?:" + atom + rb")*+t" + memo + rb")?+"]
+    puts = [] if counted else [rb"q.|r..\x00\x00"]
+    bare = rb"[\x94)\]}\x8fasue\x90\x91R\x81]*+"
+    common = b"|".join((*tokens, unit, *puts, rb"\x95.{8}"))
+    return _START + bare + rb"(?:(?:" + common + rb")" + bare + rb")*+"
+
+
+def _built() -> bytes:
+    """Flat tuples, and objects whose state is a dict that was made for them: see `hutch.codecs.glance`."""
+    frame = rb"(?:\x95.{8})?+"
+    memo = _COUNTED_MEMO + frame
+    atom = _atom(counted=True)
+    mark = rb"\(" + frame + rb"(?!u)"
+    opened = rb"(?:\}" + memo + mark + rb")?+"  # a dict to be filled, where nothing below has a state
+    # Where a dict has a multiple of a thousand items, MARK SETITEMS follow, which have no effect.
+    nothing = rb"(?:\(" + frame + rb"u" + frame + rb")?+"
+    call = rb"(?:[R\x81]" + memo + rb")?+"
+    unit = _tuples(atom, memo, call, _PAIR, rb"|\}" + memo + mark)
+    field = rb"(?:" + _FETCH + rb"|" + atom + rb")"
+    tokens = (
+        _FETCH,
+        unit,
+        rb"u" + frame + nothing + rb"(?:b" + frame + opened + rb"|" + mark + rb"|" + opened + rb")",
+        rb"\)\x81" + memo + rb"(?:\}" + memo + rb"(?:" + mark + rb"|" + field + rb"{2}sb)?+)?+",
+        rb"[\]\x8f]" + memo + rb"(?:" + mark + opened + rb")?+",
+        rb"e" + frame + rb"(?:" + mark + rb")?+" + opened,
+        rb"\x90" + frame + rb"(?:" + mark + rb")?+",
+        rb"[as]",
+        rb"\}" + memo + rb"(?!\()",
+        rb"\)(?![R\x81])",
+        rb"\((?:" + atom + rb"){3,%d}+t" % _MOST_PARTS + memo + call,
+        rb"\x95.{8}",
+    )
+    begin = rb"(?:\A\x80." + frame + opened + rb"|" + memo + rb")"
+    return begin + rb"(?:" + b"|".join(tokens) + rb")*+"
+
+
+def _dicts() -> bytes:
+    """Flat tuples, and dicts of other classes: see `hutch.codecs.glance`."""
+    frame = rb"(?:\x95.{8})?+"
+    memo = _COUNTED_MEMO + frame
+    atom = _atom(counted=True)
+    mark = rb"\(" + frame + rb"(?!u)"
+    filled = rb"(?:" + mark + rb")?+"
+    nothing = rb"(?:\(" + frame + rb"u" + frame + rb")?+"  # as in `_built`
+    call = rb"\x85" + memo + rb"R" + memo + filled
+    field = rb"(?:" + _FETCH + rb"|" + atom + rb")"
+    tokens = (
+        rb"(?:h.|j.{4})(?P<factory>)" + call,
+        _FETCH,
+        _tuples(atom, memo, b"", b"", b""),
+        rb"u" + frame + nothing + rb"(?:" + call + rb"|" + filled + rb")",
+        rb"\}" + memo + rb"(?:" + mark + rb"|" + call + rb"|" + field + rb"{2}s" + call + rb")?+",
+        rb"[\]\x8f]" + memo + filled,
+        rb"[e\x90]" + frame + filled,
+        rb"\)R" + memo + filled,
+        rb"\)(?!R)",
+        rb"\((?:" + atom + rb"){3,%d}+t" % _MOST_PARTS + memo,
+        rb"[as]|\x95.{8}",
+    )
+    begin = rb"(?:\A\x80." + frame + rb"|" + memo + rb"(?:" + call + rb"|" + filled + rb"))"
+    return begin + rb"(?:" + b"|".join(tokens) + rb")*+"
+
+
+class Form:
+    """One kind of pickle: a run in which nothing is used twice, and a longer one. Compiled when they are needed.
+
+    Attributes:
+        kind: NO_TUPLES…
+        is_alone: there is no longer one.
+    """
+
+    def __init__(self, kind: int, *, counted: bool) -> None:
+        self.kind = kind
+        self.counted = counted
+        self.is_alone = kind == NO_SHARING
+        self._runs: list[Callable[..., Any] | None] = [None, None]
+
+    def run(self, *, shares: bool) -> Callable[..., Any]:
+        """Matches as many opcodes as there are, from where it is told to."""
+        found = self._runs[shares]
+        if found is None:
+            if self.kind == BUILT:
+                pattern = _built()
+            elif self.kind == DICTS:
+                pattern = _dicts()
+            elif self.kind == FLAT:
+                pattern = _flat(counted=self.counted, shares=shares)
+            else:
+                pattern = _plain(self.kind, counted=self.counted, shares=shares and not self.is_alone)
+            found = self._runs[shares] = re.compile(pattern, re.DOTALL).match
+        return found
+
+
+_OLD = tuple(Form(kind, counted=False) for kind in (NO_TUPLES, NO_HASHING, FLAT, NO_SHARING))
+_NEW = tuple(Form(kind, counted=True) for kind in KINDS)
+
+
+def _orders(kinds: tuple[Form, ...]) -> list[tuple[tuple[Form, bool], ...]]:
+    """For each kind, and whether things are used twice, how to go on from there."""
+    usual = tuple((form, form.kind >= BUILT) for form in kinds)
+    orders = []
+    for kind in KINDS:
+        for shares in (kind >= BUILT, True):
+            firsts = [(form, shares) for form in kinds if form.kind == kind]
+            orders.append((*firsts, *(other for other in usual if other not in firsts)))
+    return orders
+
+
+_OLD_ORDERS, _NEW_ORDERS = _orders(_OLD), _orders(_NEW)
+
+
+def forms(data: bytes, first: int) -> tuple[tuple[Form, bool], ...]:
+    """What to compare a pickle with, one after the other: a kind, and whether to begin with what is used twice.
+
+    Args:
+        first: twice the kind to begin with, and one more for the latter.
+    """
+    return (_NEW_ORDERS if data[:2] in (b"\x80\x04", b"\x80\x05") else _OLD_ORDERS)[first]
+
+
+def simple() -> Callable[..., Any]:
+    """The run that tells most values of all, of any protocol."""
+    return _OLD[NO_TUPLES].run(shares=True)
+
+
+#: The name of a class whose module is fetched.
+is_named = re.compile(rb"[hj](.(?:.{3})?)\x8c(.)([\w.]++)\x94\x93", re.DOTALL).match
+
+#: What makes a time zone, behind its class: a timedelta, and perhaps a name.
+is_zone = re.compile(
+    rb"\x94(?:(?:h(?P<module>.)|\x8c\x08datetime\x94)\x8c\x09timedelta\x94\x93\x94|h.)(?:K.|M..|J....){3}\x87\x94?R\x94?"
+    rb"(?:\x85|\x8c" + _SHORT + rb"\x94?\x86)\x94?(?P<made>R)\x94",
+    re.DOTALL,
+).match
+
+#: The pair that a time zone is the second part of, where the first is an atom; and what is called with it.
+is_pair = re.compile(rb"\x86\x94?(?:R\x94?)?").match
+
+#: Something fetched that is the last part of a pair, or the only part of a tuple; of which there may be more than such
+#: opcodes.
+find_pairs = tuple(re.compile(pair, re.DOTALL).search for pair in (rb"h(.)\x86", rb"j(.{4})\x86"))
+find_singles = tuple(re.compile(pair, re.DOTALL).search for pair in (rb"h(.)\x85", rb"j(.{4})\x85"))

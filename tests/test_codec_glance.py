@@ -1,0 +1,375 @@
+"""What SafePickle tells at a glance, and that this is never more than the walk over the opcodes would let pass."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import decimal
+import enum
+import pickle
+import random
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import attacks
+from hutch.codecs import SafePickle, safe
+from hutch.codecs.glance import look
+from hutch.codecs.opcodes import Walk
+from hutch.errors import CodecError, ForbiddenGlobalError, HutchError
+
+KEY = b"key"
+NEW = (4, 5)
+ANY_DEPTH = 10**9
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = 2
+
+
+class Listing(enum.Enum):
+    """One that APPEND works on."""
+
+    ONE = 1
+
+    def append(self, item: object) -> None:
+        pass
+
+
+@dataclass
+class Person:
+    name: str
+    age: int
+    tags: list[str]
+
+
+@dataclass
+class Order:
+    name: str
+    at: dt.datetime
+    price: decimal.Decimal
+    number: uuid.UUID
+    colour: Colour
+
+
+@dataclass
+class Pair:
+    first: Person
+    colour: Colour
+
+
+class Row(NamedTuple):
+    number: int
+    text: str
+    x: float
+    y: Any
+
+
+MINE = [Colour, Listing, Person, Order, Pair, Row]
+CODEC = SafePickle(MINE)
+NOON = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
+EAST = dt.timezone(dt.timedelta(hours=2), "east")
+
+# By name, what makes the n-th of them.
+SHAPES: dict[str, Any] = {
+    "moments": lambda n: NOON + dt.timedelta(seconds=n * 37),
+    "moments of a named zone": lambda n: dt.datetime(2024, 1, 1, n % 24, tzinfo=EAST),
+    "records with a moment": lambda n: {"id": n, "at": NOON + dt.timedelta(seconds=n), "tags": ["a", f"t{n}"]},
+    "classes of one module": lambda n: [dt.date(2020, 1, 1 + n % 28), dt.timedelta(n), dt.time(n % 24)],
+    "objects": lambda n: Person(f"name {n}", n, ["a", f"b{n}"]),
+    "objects of all kinds": lambda n: Order(
+        f"name {n}", NOON + dt.timedelta(n % 60), decimal.Decimal(n) / 4, uuid.UUID(int=n), list(Colour)[n % 2]
+    ),
+    "objects in objects": lambda n: Pair(Person(f"name {n}", n, []), Colour.RED),
+    "named tuples": lambda n: Row(n, f"text {n}", n / 7, None),
+    "counters": lambda n: collections.Counter({f"word {m}": m for m in range(n % 4)}),
+    "dicts with defaults": lambda n: collections.defaultdict([list, int, dict][n % 3], {m: [m] for m in range(n % 4)}),  # type: ignore[arg-type]
+    "pairs with a text that comes twice": lambda n: {(n, "a"): (n + 1, "b"), n: [None, (0.5, "a")]},
+    "ordered dicts": lambda n: collections.OrderedDict((f"word {m}", {n}) for m in range(n % 4)),
+}
+
+
+@pytest.fixture
+def no_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
+        raise AssertionError("it was walked over")
+
+    monkeypatch.setattr(safe, "Walk", refuse)
+
+
+@pytest.mark.usefixtures("no_walk")
+@pytest.mark.parametrize("protocol", NEW)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_glance_is_enough(shape: str, protocol: int) -> None:
+    make = SHAPES[shape]
+    for count in (1, 2, 20, 200, 2000):
+        things = [make(n) for n in range(count)]
+        values: list[Any] = [make(count), things, {f"key {n}": thing for n, thing in enumerate(things)}]
+        for value in values:
+            codec = SafePickle(MINE, protocol=protocol, max_depth=10**6)
+            data = codec.encode(KEY, value)
+            assert data == pickle.dumps(value, protocol)
+            for _ in range(2):  # the second one begins with what the first has found
+                found = codec.decode(KEY, data)
+                assert found == value
+                assert type(found) is type(value)
+
+
+@pytest.mark.usefixtures("no_walk")
+def test_named_tuples_and_moments_may_hold_anything_where_nothing_is_hashed() -> None:
+    shared = ["a"]
+    rows = [Row(n, "the same text", 0.5, (NOON, [decimal.Decimal(n)], shared)) for n in range(300)]
+    assert CODEC.decode(KEY, CODEC.encode(KEY, rows)) == rows  # type: ignore[comparison-overlap]
+
+
+# What is refused by the walk must not pass at a glance.
+
+
+def named(module: str, name: str) -> bytes:
+    """As pickles of protocol 4 name a class for the first time: three things of the memo."""
+    parts = [b"\x8c" + bytes((len(text),)) + text.encode() + b"\x94" for text in (module, name)]
+    return b"".join(parts) + b"\x93\x94"
+
+
+def text(value: str) -> bytes:
+    return b"\x8c" + bytes((len(value),)) + value.encode() + b"\x94"
+
+
+DOUBLING = 40
+
+
+def lists() -> bytes:
+    """Lists of lists, each of which has the one before twice; their memo begins at 0."""
+    return b"]\x94" + b"".join(b"]\x94(h%ch%ce" % (n, n) for n in range(DOUBLING))
+
+
+LAST = b"h%c" % DOUBLING
+PATH = named("pathlib", "PurePosixPath") + text("a") + text("b") + b"\x86\x94R\x94"
+BLOW_UP = {
+    "paths of paths": PATH + b"".join(b"\x85h\x02h%ch%c\x86R\x94" % (n, n) for n in range(6, 6 + DOUBLING)) + b"\x86.",
+    **{
+        f"text of {name}": lists() + named(module, name) + arguments + b"R."
+        for module, name, arguments in (
+            ("ipaddress", "IPv4Address", LAST + b"\x85"),
+            ("ipaddress", "IPv6Network", LAST + b"\x85"),
+            ("ipaddress", "IPv4Interface", LAST + b"\x85"),
+            ("uuid", "UUID", b"NN](" + LAST * 16 + b"e\x87"),
+            (__name__, "Colour", LAST + b"\x85"),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("name", BLOW_UP)
+def test_what_would_double_with_every_opcode_is_refused(name: str) -> None:
+    data = b"\x80\x04" + BLOW_UP[name]
+    for first in range(12):
+        assert look(data, CODEC._names, 1000, first) is None
+    with pytest.raises(CodecError):
+        CODEC.decode(KEY, data)
+
+
+def test_an_enum_is_not_called_with_what_was_filled_late() -> None:
+    """Then its size is not known, and the error that no member has such a value shows it all."""
+    count = 16
+    made = b"](" + b"]\x94" * (count + 1) + b"e"
+    filled = b"".join(b"h%c(h%ch%ce" % (n, n - 1, n - 1) for n in range(1, count + 1))
+    data = b"\x80\x04" + made + filled + named(__name__, "Colour") + b"h%c\x85R." % count
+    with pytest.raises(ForbiddenGlobalError, match="Colour"):
+        CODEC.decode(KEY, data)
+
+
+CLASS = named(__name__, "Person")  # 0, 1, 2
+MEMBER = named(__name__, "Colour") + text("red") + b"\x85\x94R\x94"  # 0, 1, 2, 3, 4, 5: that one
+FIELDS = text("_value_") + b"K\x05" + text("name") + b"K\x06"
+ZONE = (
+    named("datetime", "datetime") + b"C\x0a\x07\xe8\x05\x01\x0c\0\0\0\0\0\x94"  # 0, 1, 2, 3
+    b"h\x00\x8c\x08timezone\x94\x93\x94h\x00\x8c\x09timedelta\x94\x93\x94K\0K\0K\0\x87\x94R\x94\x85\x94R\x94"  # to 11
+    b"\x86\x94R\x94"  # 12, 13
+)
+AGAIN = b"h\x02C\x0a\x07\xe8\x05\x01\x0c\0\0\0\0\0\x94h\x0b\x86\x94R\x94"
+STATES = {
+    "of a member that is fetched": MEMBER + b"0h\x05}\x94(" + FIELDS + b"ub.",
+    "of a member": MEMBER + b"}\x94(" + FIELDS + b"ub.",
+    "of a member, one field": MEMBER + b"}\x94" + text("name") + b"K\x05sb.",
+    "of a member, behind a list": b"](" + MEMBER + b"](eh\x05}(" + FIELDS + b"ube.",
+    "of a member, behind what is built": CLASS + b")\x81}(" + FIELDS + b"ub" + MEMBER + b"}(" + FIELDS + b"ub\x86.",
+    "of a member, by a dict that was made for another": CLASS + b")\x81}\x94(" + FIELDS + b"u" + MEMBER + b"h\x03b.",
+    "of a member, behind an item": named(__name__, "Listing") + b"K\x01\x85\x94R\x94K\x05a}(" + FIELDS + b"ub.",
+    "of a member, by a list": MEMBER + b"](ub.",
+    "of a member, by what is left": MEMBER + b"}(ub.",
+    "of a member, within": CLASS + b")\x81}\x94(" + MEMBER + b"}\x94(" + FIELDS + b"ubNub.",
+    "of a class, by a pair": CLASS + b"N}(" + FIELDS + b"u\x86b.",
+    "of a class, by a pair and an empty list": CLASS + b"N}(" + FIELDS + b"u\x86](eb.",
+    "of a class, by a pair and nothing": CLASS + b"N}(" + FIELDS + b"u\x86(ub.",
+}
+HASHES = {
+    "tuples in pairs": b"}\x94K\x01K\x02\x86\x94" + b"".join(b"K\x01h%c\x86\x94" % n for n in range(1, 60)) + b"Ns.",
+    "pairs of arguments": b"}" + ZONE + b"".join(b"h\x03C\x01ah%c\x86\x94R" % n for n in range(13, 60)) + b"Ns.",
+    "another zone's place": b"}" + ZONE + b"N" + AGAIN.replace(b"h\x0b", b"h\x0c") + b"Nu.",
+    "a pair in the place of a zone": b"}" + ZONE + b"h\x0cq\x0bNs" + AGAIN + b"Ns.",
+    "a pair in the place of a zone, by another opcode": b"}" + ZONE + b"h\x0cr\x0b\0\0\0Ns" + AGAIN + b"Ns.",
+    "a pair before a zone": b"}"
+    + ZONE.replace(b"\0\0\0\0\0\x94", b"\0\0\0\0\0\x94K\x01\x86", 1)
+    + b"Ns"
+    + AGAIN
+    + b"Ns.",
+    "what is fetched before a zone": b"}" + ZONE.replace(b"h\x00", b"h\x03h\x00", 1) + b"Ns.",
+    "a result": MEMBER + b"}" + text("a") + b"h\x05\x86Ns\x86.",
+    "too many parts": b"}\x94(" + b"K\x01" * 65 + b"t\x94Nsh\x01Ns.",
+    "rows in rows": named(__name__, "Row") + b"(K\x01K\x02K\x03K\x04t\x81\x94" + b"}h\x02(K\x01K\x02K\x03h\x03t\x81Ns.",
+    "copies of a list": b"](" + b"K\x01" * 60 + b"e\x94" + named("builtins", "list") + b"h\x03h\x00\x85R\x86.",
+    "copies of a dict": b"}\x94(K\x01Nu" + named("builtins", "dict") + b"h\x03h\x00\x85R\x86.",
+    "copies of what is filled again": (
+        b"}\x94" + named("collections", "Counter") + b"h\x03h\x00K\x01K\x02s\x85Rh\x03h\x00(K\x01K\x02u\x85R\x87."
+    ),
+    "what is fetched first": b"}\x94K\x01\x85\x94h\x01K\x01\x86Ns.",
+}
+NAMES = {
+    "a module that is none": text("os") + b"h\x00\x8c\x08timezone\x94\x93.",
+    "a name of another module": ZONE[:-6] + b"0" + text("posix") + b"h\x0c\x8c\x08timezone\x94\x93.",
+    "a module that has not such a name": named("datetime", "datetime") + b"h\x00\x8c\x05tzset\x94\x93.",
+    "a name instead of a module": named("datetime", "timezone") + b"h\x01\x8c\x04date\x94\x93.",
+    "what is not there yet": named("datetime", "date") + b"h\x07\x8c\x04time\x94\x93" + text("datetime") * 9 + b"\x86.",
+    "a text that ends like an index": (
+        named("datetime", "date") + text("x") * 0x91 + text("datetime") + text("osh") + b"\x8c\x04time\x94\x93."
+    ),
+    "a size that is none": named("datetime", "date") + b"h\x00\x8c\x05time\x94\x93.",
+    "a module that was put elsewhere": named("datetime", "date") + text("os") + b"q\x000h\x00\x8c\x04time\x94\x93.",
+}
+
+
+@pytest.mark.parametrize("name", [*STATES, *HASHES, *NAMES])
+def test_a_glance_is_not_enough(name: str) -> None:
+    body = (STATES | HASHES | NAMES)[name]
+    before = [dict(vars(thing)) for thing in (*MINE, *Colour, *Listing)]
+    for whole in (body, b"](" + body[:-1] + b"e.", b"}\x95" + bytes(8) + body):
+        for protocol in NEW:
+            data = b"\x80" + bytes((protocol,)) + whole
+            for first in range(12):
+                assert look(data, CODEC._names, 1000, first) is None
+            with suppress(CodecError) if name in HASHES else pytest.raises(CodecError):
+                SafePickle(MINE).decode(KEY, data)
+    assert [dict(vars(thing)) for thing in (*MINE, *Colour, *Listing)] == before
+
+
+@pytest.mark.parametrize("name", [*STATES, *HASHES, *NAMES])
+def test_what_they_are_made_of_would_pass(name: str) -> None:
+    """So that it is not for something else that they do not."""
+    for part in (MEMBER, ZONE, ZONE + b"0" * 0 + AGAIN + b"\x86", CLASS + b")\x81}\x94(" + FIELDS + b"ub"):
+        assert look(b"\x80\x04" + part + b".", CODEC._names, 1000) is not None
+    assert (STATES | HASHES | NAMES)[name].endswith(b".")
+
+
+# What a glance lets pass, the walk does.
+
+SEEDS = [
+    pickle.dumps(value, 5)
+    for make in SHAPES.values()
+    for value in (make(3), [make(0), make(1), make(2)], {"a": make(1), "b": make(2)})
+] + [pickle.dumps(value, 5) for value in ([(1, "a")] * 3, {(1, "a"): [(2, "a")]}, collections.OrderedDict(a=1))]
+PIECES = [
+    *(b"h%c" % n for n in range(24)),
+    *(bytes((op,)) for op in b"(ube}]\x94R\x81\x85\x86\x87t)saNK\x90\x8f."),
+    *(
+        b"}\x94(",
+        b"]\x94(",
+        b"ub",
+        b"sb",
+        b")\x81",
+        b")\x81\x94}\x94(",
+        b"\x86\x94R\x94",
+        b"\x85\x94R\x94",
+        b"h\x05\x86",
+    ),
+    *(b"K\x01", b"q\x03", b"r\x01\0\0\0", b"C\x01a\x94", b"\x8c\x01x\x94", text("datetime"), text("os"), AGAIN),
+    *(text("timezone") + b"\x93\x94", text("system") + b"\x93\x94", named("datetime", "date"), MEMBER, CLASS),
+]
+
+
+def is_harmless(problem: ForbiddenGlobalError, kind: int) -> bool:
+    """Whether what the walk refuses is an error all the same, or does nothing but what any data may do.
+
+    Args:
+        kind: of those of a glance.
+    """
+    entry = CODEC._entries.get((problem.module, problem.name))
+    if "uses" in str(problem):  # it may be called with anything, by whatever opcode
+        assert entry is not None
+        free = ("is_free", "is_callable", "has_members", "begins_empty", "is_row", "is_dict")
+        return any(getattr(entry, name) for name in free)
+    if "calls what a call has returned" in str(problem):  # which is nothing that can be called
+        return True
+    if "sets attributes" in str(problem):  # of a class, by a dict: it has no attributes that could be set so
+        return kind == 0
+    return "?" in (problem.module, problem.name)  # text that is no UTF-8, where the unpickler stops
+
+
+def check_with_the_walk(data: bytes) -> bool:
+    """Whether a glance lets it pass; then the walk does too, and nothing that everybody has is changed."""
+    kinds = {found[3] // 2 for first in range(12) if (found := look(data, CODEC._names, ANY_DEPTH, first)) is not None}
+    for kind in kinds:
+        try:
+            Walk(data, CODEC, max_work=(1 << 20) + 64 * len(data)).run()
+        except ForbiddenGlobalError as problem:
+            assert is_harmless(problem, kind), (problem, data)
+        except HutchError as problem:
+            assert type(problem) is CodecError, (problem, data)  # damaged: no limit is passed
+    before = [dict(vars(thing)) for thing in (*MINE, *Colour, *Listing)]
+    try:
+        CODEC.decode(KEY, data)
+    except CodecError:
+        pass
+    assert [dict(vars(thing)) for thing in (*MINE, *Colour, *Listing)] == before
+    return bool(kinds)
+
+
+def mutated(generator: random.Random) -> bytes:
+    data = bytearray(generator.choice(SEEDS))
+    for _ in range(generator.randint(1, 5)):
+        at = generator.randrange(11, len(data) + 1)
+        match generator.randrange(6):
+            case 0 | 1:
+                data[at:at] = b"".join(generator.choices(PIECES, k=generator.randint(1, 3)))
+            case 2:
+                data[at : at + generator.randrange(4)] = b""
+            case 3:
+                start = generator.randrange(len(data))
+                data[at:at] = data[start : start + generator.randrange(20)]
+            case 4:
+                data[at : at + 1] = bytes((generator.randrange(256),))
+            case 5:  # something else is fetched
+                fetched = [place for place in range(11, len(data) - 1) if data[place] == 0x68]
+                if fetched:
+                    data[generator.choice(fetched) + 1] = generator.randrange(24)
+    return bytes(data[:2] + b"\x95" + (len(data) - 11).to_bytes(8, "little") + data[11:])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_mutants_pass_at_a_glance_the_walk_lets_pass(seed: int) -> None:
+    generator = random.Random(seed)
+    assert sum(check_with_the_walk(mutated(generator)) for _ in range(4000)) > 200
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=30), st.sampled_from([b"", ZONE, MEMBER, CLASS, named(__name__, "Row")])
+)
+@settings(max_examples=1000, deadline=None)
+def test_what_random_opcodes_pass_at_a_glance_the_walk_lets_pass(pieces: list[bytes], begin: bytes) -> None:
+    check_with_the_walk(b"\x80\x04" + begin + b"".join(pieces) + b".")
+
+
+def test_no_gadget_passes_at_a_glance() -> None:
+    names = SafePickle([*attacks.CLASSES, *MINE])._names
+    for module, name, arguments in attacks.GADGETS:
+        for how, data in attacks.calls_of(module, name, arguments):
+            for whole in (data, b"\x80\x04" + data, b"\x80\x04" + ZONE + b"0" + data):
+                for first in range(12):
+                    found = look(whole, names, 1000, first)
+                    assert found is None or (module, name) in CODEC._entries, (module, name, how)
