@@ -32,7 +32,7 @@ def test_append(benchmark: BenchmarkFixture, journal: Journal) -> None:
     def append() -> None:
         nonlocal end, sequence
         sequence += 1
-        journal.reserve(end + fmt.RECORD_HEADER_BYTES + len(_PAYLOAD))
+        journal.reserve(end + fmt.RECORD_HEADER_BYTES + len(_PAYLOAD) + fmt.RECORD_CHECKSUM.size)
         end = journal.append(end, sequence, 1, _PAYLOAD)
 
     benchmark.pedantic(append, rounds=ROUNDS)
@@ -42,7 +42,7 @@ def test_append(benchmark: BenchmarkFixture, journal: Journal) -> None:
 def test_read_back(benchmark: BenchmarkFixture, journal: Journal) -> None:
     end = fmt.JOURNAL_HEADER_BYTES
     for sequence in range(1, 101):
-        journal.reserve(end + fmt.RECORD_HEADER_BYTES + len(_PAYLOAD))
+        journal.reserve(end + fmt.RECORD_HEADER_BYTES + len(_PAYLOAD) + fmt.RECORD_CHECKSUM.size)
         end = journal.append(end, sequence, 1, _PAYLOAD)
 
     def read() -> int:
