@@ -126,6 +126,10 @@ READABLE = {
         b"'\\x00\\t\\n\\r\\x1b\\x7f', (0, 1)\n",
         [(b"\x00\t\n\r\x1b\x7f", b"A")],
     ),
+    "escapes that nobody writes and everybody reads": (
+        b"'\\xE9\\xfF\\n', (0, 1)\n",
+        [(b"\xe9\xff\n", b"A")],
+    ),
     "latin-1 as 3.x writes it": (
         b"'\xe9\xff\\x85\\xa0\\xad', (0, 1)\n",
         [(b"\xe9\xff\x85\xa0\xad", b"A")],

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT))  # the benchmarks are not part of the package
 
@@ -22,11 +20,8 @@ from benchmarks.rows import TARGETS, judge  # noqa: E402
 SIZES = {"entries": 300, "large": 900, "small": 50, "repeat": 1, "limit": 0.2, "durable-puts": 20}
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], Path]:
-    """One run: what it printed, its JSON, and the folder it worked in."""
-    results = tmp_path_factory.mktemp("results")
-    folder = tmp_path_factory.mktemp("databases")
+def finished(results: Path, folder: Path) -> tuple[str, dict[str, Any]]:
+    """One run: what it printed, and its JSON."""
     command = [
         sys.executable,
         "-m",
@@ -39,11 +34,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, A
     process = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=110)
     assert process.returncode == 0, process.stderr
     assert (results / "speed.md").read_text(encoding="utf-8") == process.stdout.removesuffix("\n")
-    return process.stdout, json.loads((results / "speed.json").read_text(encoding="utf-8")), folder
+    return process.stdout, json.loads((results / "speed.json").read_text(encoding="utf-8"))
 
 
-def test_every_target_is_measured(finished: tuple[str, dict[str, Any], Path]) -> None:
-    printed, report, _ = finished
+def test_every_target_is_measured(tmp_path: Path) -> None:
+    """One test: a run takes seconds, and each of two workers would make its own."""
+    results, folder = tmp_path / "results", tmp_path / "databases"
+    results.mkdir()
+    folder.mkdir()
+    printed, report = finished(results, folder)
     assert [row["name"] for row in report["rows"]] == [target.name for target in TARGETS]
     for row in report["rows"]:
         if "memory" in row["name"] and not os.path.exists("/proc/self/smaps_rollup"):
@@ -51,15 +50,8 @@ def test_every_target_is_measured(finished: tuple[str, dict[str, Any], Path]) ->
         assert row["measured"] is not None, row
         assert isinstance(row["reached"], bool)
         assert f"| {row['name']} " in printed
-
-
-def test_durable_put_costs_one_sync(finished: tuple[str, dict[str, Any], Path]) -> None:
-    _, report, _ = finished
     assert report["measured"]["durable_put"]["hutch"]["syncs_median"] == 1
-
-
-def test_report_says_what_was_measured_on_what(finished: tuple[str, dict[str, Any], Path]) -> None:
-    printed, report, _ = finished
+    # The report says what was measured, on what.
     assert report["machine"]["python"].startswith("CPython")
     assert report["machine"]["packages"]["xxhash"][0].isdigit()
     assert report["parameters"]["key_bytes"] == 16
@@ -71,10 +63,7 @@ def test_report_says_what_was_measured_on_what(finished: tuple[str, dict[str, An
     for workload in ("get", "get_missing", "put", "replace", "delete"):
         assert set(report["measured"][workload]) == set(report["peers"])
         assert all(cell["p50"] <= cell["p99"] for cell in report["measured"][workload].values())
-
-
-def test_nothing_is_left_behind(finished: tuple[str, dict[str, Any], Path]) -> None:
-    _, _, folder = finished
+    # Nothing is left behind.
     assert list(folder.iterdir()) == []
 
 

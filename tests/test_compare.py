@@ -357,10 +357,8 @@ PEERS = ["hutch", "dbm.dumb", "dict (the limit)"]
 WORKLOADS = ["durable_put", "get", "two_writers"]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], Path]:
-    """One run: what it printed, its JSON, and the folder of the documentation."""
-    folder, docs = tmp_path_factory.mktemp("databases"), tmp_path_factory.mktemp("docs")
+def finished(folder: Path, docs: Path) -> tuple[str, dict[str, Any]]:
+    """One run: what it printed, and its JSON."""
     command = [
         sys.executable,
         "-m",
@@ -379,11 +377,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, A
     process = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=110)
     assert process.returncode == 0, process.stderr
     assert list(folder.iterdir()) == []
-    return process.stdout, json.loads((docs / "charts" / "benchmarks.json").read_text(encoding="utf-8")), docs
+    return process.stdout, json.loads((docs / "charts" / "benchmarks.json").read_text(encoding="utf-8"))
 
 
-def test_a_run_measures_what_was_asked_for(finished: tuple[str, dict[str, Any], Path]) -> None:
-    printed, report, _ = finished
+def test_a_run_measures_what_was_asked_for_and_writes_the_page(tmp_path: Path) -> None:
+    """One test: a run takes seconds, and each of two workers would make its own."""
+    folder, docs, again = (tmp_path / name for name in ("databases", "docs", "again"))
+    for each in (folder, docs, again):
+        each.mkdir()
+    printed, report = finished(folder, docs)
     assert set(report["results"]) == {"raw-100-30", "objects-100-30", "growth-20"}
     cells = report["results"]["raw-100-30"]
     assert set(cells) == {"load", *WORKLOADS}
@@ -398,22 +400,15 @@ def test_a_run_measures_what_was_asked_for(finished: tuple[str, dict[str, Any], 
     for label, facts in report["entrants"][RAW].items():
         assert facts["durability"]
         assert label in printed
-
-
-def test_a_run_writes_the_page(finished: tuple[str, dict[str, Any], Path]) -> None:
-    _, report, docs = finished
     text = (docs / "benchmarks.md").read_text(encoding="utf-8")
     for part in ("# Benchmarks", "## To reach", "## What is compared", "charts/growth.svg", "pip install '.[bench]'"):
         assert part in text
     assert report["machine"]["python"] in text
     ET.parse(docs / "charts" / "growth.svg")
-
-
-def test_a_page_is_made_again_from_its_numbers(finished: tuple[str, dict[str, Any], Path], tmp_path: Path) -> None:
-    _, _, docs = finished
+    # And it is made again from its numbers.
     command = [sys.executable, "-m", "benchmarks.compare", "--from", str(docs / "charts" / "benchmarks.json")]
-    subprocess.run([*command, "--docs", str(tmp_path)], cwd=ROOT, check=True, capture_output=True, timeout=60)
-    assert (tmp_path / "benchmarks.md").read_bytes() == (docs / "benchmarks.md").read_bytes()
+    subprocess.run([*command, "--docs", str(again)], cwd=ROOT, check=True, capture_output=True, timeout=60)
+    assert (again / "benchmarks.md").read_bytes() == (docs / "benchmarks.md").read_bytes()
 
 
 def test_the_rows_alone_need_few_cells() -> None:

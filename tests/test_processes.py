@@ -913,7 +913,8 @@ def test_exit_does_not_hang_on_a_lock_that_somebody_else_holds(base: Path) -> No
 
 def test_exit_with_unsynced_writes_while_somebody_else_holds_the_lock(base: Path) -> None:
     script = (
-        "import sys, hutch.dbm\n"
+        "import sys, hutch.dbm, hutch.store\n"
+        "hutch.store._EXIT_TIMEOUT_SECONDS = 0.1\n"  # all of it is waited for
         "database = hutch.dbm.open(sys.argv[1], 'w')\n"
         "database['last'] = 'words'\n"
         "print('written', flush=True)\n"

@@ -58,6 +58,7 @@ _BARE_KEY = rb"(?s)'([^']*+)', \(.{15}, .{13}\)  # .{8}\n"
 _BARE_BYTES = len("''") + fmt.FIELDS_BYTES + len("\n")
 _ESCAPES = {
     b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\", b"'": b"'", b'"': b'"',
+    **{b"x%02x" % number: bytes((number,)) for number in range(256)},
 }  # fmt: skip
 
 
@@ -118,15 +119,20 @@ def decode_literal(literal: bytes) -> bytes:
     if b"\\" not in body:
         return body
     pieces = _pattern(rb"\\(x[0-9a-fA-F]{2}|.)").split(body)
-    for position in range(1, len(pieces), 2):
-        escape = pieces[position]
-        if len(escape) == 3:
-            pieces[position] = bytes((int(escape[1:], 16),))
-        elif escape in _ESCAPES:
-            pieces[position] = _ESCAPES[escape]
-        else:
-            raise ValueError(f"unknown escape \\{escape.decode('latin-1')}")
+    escapes = pieces[1::2]
+    try:
+        pieces[1::2] = map(_ESCAPES.__getitem__, escapes)
+    except KeyError:
+        pieces[1::2] = map(_unusual, escapes)
     return b"".join(pieces)
+
+
+def _unusual(escape: bytes) -> bytes:
+    """An escape that may be one of those with upper-case digits, which nobody writes, but any dbm.dumb reads."""
+    found = _ESCAPES.get(escape if len(escape) == 1 else escape.lower())
+    if found is None:
+        raise ValueError(f"unknown escape \\{escape.decode('latin-1')}")
+    return found
 
 
 def _damage(path: str, data: bytes, offset: int, reason: str) -> CorruptDirectoryError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
+from typing import Any
 
 from crash.simulated import Machine
 
@@ -21,9 +23,15 @@ def read_directory(machine: Machine, base: str) -> dict[bytes, tuple[int, int]]:
     if not lines[-1]:
         lines.pop()
     for line in lines:
-        key, (offset, size_bytes) = ast.literal_eval(line.rstrip())
+        key, (offset, size_bytes) = _evaluated(line.rstrip())
         entries[key.encode("latin-1")] = (offset, size_bytes)
     return entries
+
+
+@functools.lru_cache(10_000)
+def _evaluated(line: str) -> Any:
+    """As `ast.literal_eval` sees it; most directories of a sweep have their lines in common."""
+    return ast.literal_eval(line)
 
 
 def read_dumb(machine: Machine, base: str) -> dict[bytes, bytes]:

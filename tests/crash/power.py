@@ -9,13 +9,12 @@ as one. What a file system with a journal promises beyond that is not relied on.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 
-from crash.simulated import Change, Inode, Machine, NameChange, apply_change, apply_names, resize
+from crash.simulated import Change, Inode, Machine, NameChange, apply_change, apply_names, next_boot, resize
 
 __all__ = ["PowerCut", "cut_power", "power_cuts"]
 
@@ -105,7 +104,7 @@ def cut_power(machine: Machine, cut: PowerCut) -> Machine:
         for change in group[: cut.names(len(group))]:
             apply_names(names, change)
     after = Machine(
-        boot_id=hashlib.blake2b(machine.boot_id, digest_size=16).digest(),
+        boot_id=next_boot(machine.boot_id),
         names=names,
         disk_names=dict(names),
         lost_syncs=machine.lost_syncs,
@@ -131,7 +130,7 @@ def disk_after(inode: Inode, sectors: Choice, sizes: Choice) -> bytearray:
     size_changes = sizes(len(resizing))
     size_kept = {index for index, _ in resizing[:size_changes]}
     final_size = resizing[size_changes - 1][1] if size_changes else len(inode.disk)
-    limits = _sector_limits(inode, sectors)
+    limits = {} if sectors in (_none, _all) else _sector_limits(inode, sectors)
 
     content = inode.disk[:]
     # Behind a truncation that never reached the disk the old blocks stay as they were.
@@ -144,8 +143,13 @@ def disk_after(inode: Inode, sectors: Choice, sizes: Choice) -> bytearray:
             elif change.offset < len(content):
                 frozen_from = min(frozen_from, change.offset)
             continue
+        if sectors is _none:
+            continue
+        if sectors is _all and change.offset + len(change.data) <= frozen_from:
+            apply_change(content, change)  # no need to go by sectors
+            continue
         for offset, piece in _split(change):
-            if index in limits[offset // SECTOR_BYTES]:
+            if sectors is _all or index in limits[offset // SECTOR_BYTES]:
                 apply_change(content, Change(offset, piece[: max(0, frozen_from - offset)]))
     resize(content, final_size)
     return content

@@ -24,7 +24,9 @@ import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+import xxhash
 
 from crash.simulated_locks import LockTable, SimulatedLocks
 from hutch.files import File, FileSystem, View
@@ -48,6 +50,9 @@ _FIRST_INODE_NUMBER = 1000
 _PAGE_BYTES = 4096
 # All within one tick of a coarse clock: no engine may tell two states by their times.
 _CLOCK_SECONDS = 1_700_000_000
+_TIMES = {f"st_{name}time_ns": _CLOCK_SECONDS * 10**9 for name in "amc"}
+# The same for every machine: what an engine has noted of its files, so that it knows them again, holds for a copy, too.
+_DEVICE = 7
 
 
 class Killed(BaseException):
@@ -58,8 +63,7 @@ class BusError(BaseException):
     """What would be a SIGBUS: memory touched that has no block of the file behind it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One un-synced change of an inode: bytes at an offset, or (data None) a new size."""
 
     offset: int
@@ -110,8 +114,11 @@ class Inode:
         self.pending.append(change)
 
     def bring_to_disk(self) -> None:
-        for change in self.pending:
-            apply_change(self.disk, change)
+        if self.lost_pages:
+            for change in self.pending:
+                apply_change(self.disk, change)
+        else:
+            self.disk[:] = self.cache
         self.pending.clear()
 
     def lose_pages(self) -> None:
@@ -255,6 +262,15 @@ class Machine:
         twin.inodes = {number: self.inodes[number].copy() for number in named}
         return twin
 
+    def fingerprint(self) -> bytes:
+        """Equal for machines on which every program would do the same, up to a power cut."""
+        digest = xxhash.xxh3_128(self.boot_id)
+        for name, number in sorted(self.names.items()):
+            inode = self.inodes[number]
+            digest.update(f"{name}\0{number}\0{len(inode.cache)}\0{inode.mode}\0{inode.holes}\0".encode())
+            digest.update(inode.cache)
+        return digest.digest()
+
     def content(self, path: str) -> bytes:
         """What a process would read."""
         return bytes(self.inodes[self.names[path]].cache)
@@ -280,6 +296,11 @@ class Machine:
             inode.bring_to_disk()
         self.disk_names = dict(self.names)
         self.pending_names.clear()
+
+    def restart(self) -> None:
+        """Shut down in good order, with no process left, and start anew."""
+        self.write_back()
+        self.boot_id = next_boot(self.boot_id)
 
     def perform(self, event: Event) -> None:
         """Let the hooks see the event; then let it happen."""
@@ -358,9 +379,12 @@ class Machine:
     def status(self, inode: Inode) -> os.stat_result:
         times = (_CLOCK_SECONDS,) * 3
         return os.stat_result(
-            (stat.S_IFREG | inode.mode, inode.number, self.number, 1, *inode.owner, len(inode.cache), *times),
-            {f"st_{name}time_ns": _CLOCK_SECONDS * 10**9 for name in "amc"},
+            (stat.S_IFREG | inode.mode, inode.number, _DEVICE, 1, *inode.owner, len(inode.cache), *times), _TIMES
         )
+
+
+def next_boot(boot_id: bytes) -> bytes:
+    return hashlib.blake2b(boot_id, digest_size=16).digest()
 
 
 def apply_names(names: dict[str, int], change: NameChange) -> None:
@@ -387,20 +411,26 @@ def as_slice(place: slice | int, data: Any) -> tuple[slice, Any]:
 class SimulatedView:
     """A mapping: slices only, and only of bytes that have blocks behind them."""
 
-    __slots__ = ("_file", "_inode", "_size_bytes")
+    __slots__ = ("_cache", "_file", "_inode", "_process", "_size_bytes")
 
     def __init__(self, file: SimulatedFile, size_bytes: int) -> None:
         self._file = file
+        self._process = file.process
         self._inode = file.inode
+        self._cache = file.inode.cache  # it is changed in place
         self._size_bytes = size_bytes
 
     def __len__(self) -> int:
         return self._size_bytes
 
     def __getitem__(self, span: slice) -> bytes:
-        self._file.process.check_alive()
-        start, stop, _ = span.indices(self._size_bytes)
-        data = bytes(self._inode.cache[start:stop])
+        # Nothing is asked of a machine as often: no call that can be spared.
+        if not self._process.is_alive:
+            raise Killed
+        start, stop = span.start, span.stop
+        if start is None or stop is None or not 0 <= start <= stop <= self._size_bytes:
+            start, stop, _ = span.indices(self._size_bytes)
+        data = bytes(self._cache[start:stop])
         if len(data) < stop - start:
             raise BusError(f"read of {self._file.path} beyond its end")
         return data
@@ -412,7 +442,8 @@ class SimulatedView:
         start, stop, _ = span.indices(self._size_bytes)
         if stop - start != len(data):
             raise IndexError("mmap slice assignment is wrong size")
-        if stop > len(self._inode.cache) or any(start < end and begin < stop for begin, end in self._inode.holes):
+        holes = self._inode.holes
+        if stop > len(self._cache) or (holes and any(start < end and begin < stop for begin, end in holes)):
             raise BusError(f"store into {self._file.path} where it has no blocks")
         if start < stop:
             self._file.change("store", Change(start, bytes(data)))

@@ -16,8 +16,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import xxhash
-
 from crash.history import History, State
 from crash.power import PowerCut, cut_power, power_cuts
 from crash.simulated import BusError, Event, Killed, Machine
@@ -27,6 +25,8 @@ __all__ = ["Crash", "Finding", "Sweep", "crash_again"]
 
 # A machine word is stored by one instruction, so a dying process cannot leave half of it.
 _ATOMIC_STORE_BYTES = 8
+# After so many-th events a machine whose processes were killed is looked at while it runs on, too.
+_RUNS_ON_EVERY = 3
 
 Workload = Callable[[Machine, History], None]
 Examination = Callable[[Machine], State]
@@ -123,7 +123,7 @@ class Sweep:
     ) -> None:
         for after, how, power_was_cut in self._crashes(machine, number, event):
             self.crash_count += 1
-            key = (fingerprint(after), power_was_cut, history.durable, history.completed, len(history.states))
+            key = (after.fingerprint(), power_was_cut, history.durable, history.completed, len(history.states))
             if key in self._seen:
                 continue
             self._seen.add(key)
@@ -139,14 +139,14 @@ class Sweep:
 
     def _crashes(self, machine: Machine, number: int, event: Event | None) -> Iterator[tuple[Machine, str, bool]]:
         if self.kills:
-            yield machine.copy(), "killed", False
+            yield from _killed(machine.copy(), number, "killed")
             if event is not None and event.change is not None and event.change.data is not None:
                 size_bytes = len(event.change.data)
                 if size_bytes > _ATOMIC_STORE_BYTES:
                     for part_bytes in {size_bytes // 2, random.Random(number).randrange(1, size_bytes)}:
                         after = machine.copy()
                         after.apply(event, part_bytes)
-                        yield after, f"killed after {part_bytes} of {size_bytes} bytes", False
+                        yield from _killed(after, number, f"killed after {part_bytes} of {size_bytes} bytes")
         for cut in _rotate(machine, number, self.cuts, self.seeds):
             yield cut_power(machine, cut), f"power cut, {cut}", True
 
@@ -178,21 +178,19 @@ def crash_again(
     ]
 
 
-def fingerprint(machine: Machine) -> bytes:
-    """Equal for machines on which every program would do the same."""
-    digest = xxhash.xxh3_128(machine.boot_id)
-    for name, number in sorted(machine.names.items()):
-        inode = machine.inodes[number]
-        digest.update(f"{name}\0{len(inode.cache)}\0{inode.mode}\0".encode())
-        digest.update(inode.cache)
-    return digest.digest()
-
-
 def describe(problem: BaseException) -> str:
     """An exception with the last places that it came through."""
     frames = traceback.extract_tb(problem.__traceback__)[-4:]
     places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in reversed(frames)]
     return f"{type(problem).__name__}: {problem}\n    from {' < '.join(places)}"
+
+
+def _killed(after: Machine, number: int, how: str) -> Iterator[tuple[Machine, str, bool]]:
+    """The machine that runs on, where an engine may believe its page cache, at some events; and one started anew."""
+    if number % _RUNS_ON_EVERY == 0:
+        yield after.copy(), how, False
+    after.restart()
+    yield after, f"{how}, and the machine was restarted", False
 
 
 def _rotate(machine: Machine, number: int, count: int, seeds: int) -> Iterator[PowerCut]:

@@ -109,6 +109,25 @@ def test_a_process_dies_and_the_page_cache_stays() -> None:
     assert other.open_locks("/simulated/a", writable=True).writer.try_lock()
 
 
+def test_files_are_known_again_on_a_copy_and_after_a_restart() -> None:
+    machine = Machine()
+    process = machine.process()
+    file = process.open(PATH, writable=True, create=True)
+    file.write_at(0, b"written")
+    twin = machine.copy()
+    assert twin.fingerprint() == machine.fingerprint()
+    for is_restarted in (False, True):
+        again = twin.process()
+        status = again.status(PATH)
+        assert (status.st_dev, status.st_ino) == (file.status().st_dev, file.status().st_ino)
+        assert again.open(PATH, writable=False).read_at(0, 99) == b"written"
+        assert (again.boot_id() != process.boot_id()) == is_restarted
+        assert bool(twin.inodes[status.st_ino].pending) != is_restarted
+        twin.restart()
+    assert twin.fingerprint() != machine.fingerprint()
+    assert cut_power(twin, next(power_cuts([], range(0)))).content(PATH) == b"written"
+
+
 def test_locks_exclude_each_other() -> None:
     machine = Machine()
     machine.process().open("/simulated/a", writable=True, create=True)

@@ -25,6 +25,7 @@ def gaps(extents: Callable[[], Iterable[tuple[int, int]]], window_blocks: int = 
     first, end = 0, 1
     while first < end:
         marks = bytearray()
+        is_full = False
         for offset, size in extents():
             if not size:
                 continue
@@ -32,10 +33,15 @@ def gaps(extents: Callable[[], Iterable[tuple[int, int]]], window_blocks: int = 
             stop = -(-(offset + size) // BLOCK_BYTES)
             end = max(end, stop)
             start, stop = max(start - first, 0), min(stop - first, window_blocks)
-            if start < stop:
+            is_full |= stop - start == window_blocks
+            if start < stop and not is_full:
                 if stop > len(marks):
                     marks.extend(bytes(stop - len(marks)))
                 marks[start:stop] = b"\1" * (stop - start)
+        first += window_blocks
+        if is_full:  # a value of terabytes fills hundreds of them
+            count, longest, run = count + (run > 0), max(longest, run), 0
+            continue
         position = 0
         while position < len(marks):
             owned = marks.find(1, position)
@@ -46,5 +52,4 @@ def gaps(extents: Callable[[], Iterable[tuple[int, int]]], window_blocks: int = 
             free = marks.find(0, owned)
             position = free if free >= 0 else len(marks)
         run += window_blocks - len(marks)
-        first += window_blocks
     return count, longest * BLOCK_BYTES
