@@ -31,6 +31,7 @@ __all__ = ["Attaching"]
 _SPINS = 100
 _PAUSE_SECONDS = 0.0005
 _WATCHED = slice(fmt.WORD_START, fmt.HEAP_DIRTY_AT + 1)
+_TRIES = 5  # to read a directory and a journal while nobody writes
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -48,24 +49,23 @@ class Attaching(Owning):
             return
         if not self.writable:
             deadline = None if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
-            while self.is_writing_elsewhere() and (deadline is None or time.monotonic() < deadline):
-                time.sleep(_PAUSE_SECONDS)  # a writer is replacing the index right now
-                if self._try_index():
-                    return
-            if not self._try_index():
-                rejected = self.rejected
-                self._load_snapshot()
-                self._watch(rejected)
+            tries_left = _TRIES
+            while not self._try_index():
+                is_late = deadline is not None and time.monotonic() >= deadline
+                if is_late or not self.is_writing_elsewhere():
+                    self.read_from_memory(self.rejected)
+                    tries_left -= 1
+                    if is_late or not tries_left or not self.is_outdated():
+                        return
+                    self.snapshot = self.watched = None  # a writer was between two statements, and lives
+                time.sleep(_PAUSE_SECONDS)  # a writer is replacing the index right now, or is inside
             return
         held = self.depth > 0 or self.exclusive
         if not held:
             self.take_writer_lock()
         try:
             if not self._try_index():
-                rejected = self.rejected
-                self._load_snapshot()
-                if self.index is None:
-                    self._watch(rejected)
+                self.read_from_memory(self.rejected)
         finally:
             if not held:
                 self.locks.release_writer()
@@ -73,11 +73,18 @@ class Attaching(Owning):
     def _mind_dead_writer(self) -> None:
         """A writer that died behind its commit point has committed; `CatchingUp` shows it."""
 
-    def _watch(self, index: Index | None) -> None:
-        """Read from memory until somebody has been at this index, or has put another in its place."""
-        self.watched = index
-        if index is not None:
-            self.watched_header = index.file.view[_WATCHED]
+    def is_outdated(self) -> bool:
+        """Whether somebody has written since this handle began to read from memory: the heap may be newer."""
+        watched = self.watched
+        return self.index is None and watched is not None and watched.file.view[_WATCHED] != self.watched_header
+
+    def read_from_memory(self, index: Index | None) -> None:
+        """Read directory and journal, until somebody has been at this index, or has put another in its place."""
+        # First: whoever writes while they are read makes what comes out a thing of the past, or a mixture.
+        header = b"" if index is None else index.file.view[_WATCHED]
+        self._load_snapshot()
+        if self.index is None:
+            self.watched, self.watched_header = index, header
 
     def _open_directory(self) -> DirectoryFile:
         fs, names = self.file_system, self.names

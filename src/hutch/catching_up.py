@@ -56,8 +56,7 @@ class CatchingUp(Attaching):
                         self.locks.writer.unlock()
             return
         self.index = None
-        self._load_snapshot()
-        self._watch(index)
+        self.read_from_memory(index)
 
     def catch_up(self) -> None:
         """Make this handle fit to write: see what others have done, finish what a dead writer left."""

@@ -36,7 +36,6 @@ __all__ = ["Handle"]
 _SPINS = 100
 _PAUSE_SECONDS = 0.0005
 # The word and every flag of the header.
-_WATCHED = slice(fmt.WORD_START, fmt.HEAP_DIRTY_AT + 1)
 _open_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 
 
@@ -219,7 +218,7 @@ class Handle(CatchingUp):
         except OSError:
             return
         watched = self.watched
-        if watched is not None and watched.file.view[_WATCHED] == self.watched_header:
+        if watched is not None and not self.is_outdated():
             own = watched.file.file.status()
             if (own.st_dev, own.st_ino) == (status.st_dev, status.st_ino):
                 return
@@ -242,11 +241,6 @@ class Handle(CatchingUp):
         elif self.is_outdated():
             with self.thread_lock:
                 self.attach()
-
-    def is_outdated(self) -> bool:
-        """Whether somebody has written since this handle began to read from memory: the heap may be newer."""
-        watched = self.watched
-        return self.index is None and watched is not None and watched.file.view[_WATCHED] != self.watched_header
 
     def enter(self) -> None:
         """Take the thread lock and the writer lock; catch up; recover what a dead writer left.

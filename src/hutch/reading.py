@@ -258,8 +258,7 @@ class Reader(Handle):
                 return
             if not self.writable:
                 self.index = None
-                self._load_snapshot()
-                self._watch(index)
+                self.read_from_memory(index)
                 return
             if not self.depth and not self.exclusive:
                 self.take_writer_lock()
