@@ -156,3 +156,36 @@ def test_quick_reading_agrees_with_strict_reading(
     if damage is None:
         assert keys is not None
         assert columns is not None
+
+
+def test_a_newline_in_a_number_does_not_hide_other_keys(path: str) -> None:
+    """It parts a line in two, and from there on keys and lines would no longer belong together."""
+    directory = Path(path + ".dir")
+    at = directory.read_bytes().index(b"key 700") + len(b"key 700', (")
+    with hutch.dbm.open(path, "w") as db:
+        db.keys()
+        with directory.open("r+b") as file:
+            file.seek(at)
+            file.write(b"\n")
+        for is_changed in (False, True):
+            if is_changed:
+                db[b"key 1"] = b"another"
+            for read in (db.keys, db.items, lambda: list(db), lambda: list(db.iteritems())):
+                with pytest.raises(CorruptDirectoryError, match="key 700"):
+                    read()
+        with directory.open("r+b") as file:
+            file.seek(at)
+            file.write(b" ")
+
+
+def test_lines_that_all_have_one_place_take_no_more_memory_than_a_span(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged lines, or hostile ones: nothing is read ahead for them."""
+
+    with hutch.dbm.open(path, "r") as db:
+        monkeypatch.setattr(db.store.heap, "file", None)
+        count = 1000
+        columns = (tuple(PAIRS)[:count], [0] * count, [1024 * 1024] * count, [0] * count)
+        assert spans.pairs_at_once(db.store, columns) is None
+        monkeypatch.undo()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import CO_GENERATOR
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,28 +26,44 @@ _NAMES = ["batch", "commit", "files", "header", "heap", "index", "journal", "sin
 _COMMIT = tuple(f"hutch.{name}" for name in _NAMES)
 
 
+Statement = Callable[[Database, dict[bytes, bytes], int], None]
+
+
 class Alarm(Exception):
     """Of a program's own."""
 
 
 @contextmanager
-def at_line(number: int, action: Callable[[], None], modules: str | tuple[str, ...] = _ALL) -> Iterator[list[int]]:
-    """Call `action` before the `number`-th line that is executed there; yields how many lines are left until then."""
+def at_line(
+    number: int, action: Callable[[], None], modules: str | tuple[str, ...] = _ALL, *, calls: bool = False
+) -> Iterator[list[int]]:
+    """Call `action` before the `number`-th line that is executed there; yields how many lines are left until then.
+
+    Args:
+        calls: before a function is called instead, which is where Python looks for signals.
+    """
     left = [number]
 
+    def count() -> None:
+        left[0] -= 1
+        if not left[0]:
+            sys.settrace(None)
+            try:
+                action()
+            finally:
+                sys.settrace(on_call)
+
     def on_line(_frame: FrameType, what: str, _argument: Any) -> Any:
-        if what == "line":
-            left[0] -= 1
-            if not left[0]:
-                sys.settrace(None)
-                try:
-                    action()
-                finally:
-                    sys.settrace(on_call)
+        if what == "line" and not calls:
+            count()
         return on_line
 
     def on_call(frame: FrameType, _what: str, _argument: Any) -> Any:
-        return on_line if frame.f_globals.get("__name__", "").startswith(modules) else None
+        if not frame.f_globals.get("__name__", "").startswith(modules):
+            return None
+        if calls and not frame.f_code.co_flags & CO_GENERATOR:  # what is raised when one is closed goes nowhere
+            count()
+        return on_line
 
     previous = sys.gettrace()
     sys.settrace(on_call)
@@ -109,9 +126,7 @@ def _fresh(path: Path) -> tuple[Database, dict[bytes, bytes]]:
 
 @pytest.mark.parametrize("is_owner", [False, True], ids=["not yet the owner", "owner"])
 @pytest.mark.parametrize("statement", _STATEMENTS, ids=lambda statement: statement.__name__.lstrip("_"))
-def test_who_comes_in_between_is_refused_or_counts(
-    tmp_path: Path, statement: Callable[[Database, dict[bytes, bytes], int], None], is_owner: bool
-) -> None:
+def test_who_comes_in_between_is_refused_or_counts(tmp_path: Path, statement: Statement, is_owner: bool) -> None:
     db, model = _fresh(tmp_path / "db")
     refused = let_in = 0
 
@@ -160,7 +175,7 @@ def test_who_comes_in_between_is_refused_or_counts(
 @pytest.mark.parametrize("statement", [_put, _replace, _delete, _update, _put_large])
 def test_what_a_signal_handler_raises_is_not_swallowed(
     tmp_path: Path,
-    statement: Callable[[Database, dict[bytes, bytes], int], None],
+    statement: Statement,
     problem: type[BaseException],
 ) -> None:
     """Wherever it strikes, also behind the commit point; the statement has been made then."""
@@ -196,9 +211,7 @@ def test_what_a_signal_handler_raises_is_not_swallowed(
 
 
 @pytest.mark.parametrize("statement", [_put, _update, _sync], ids=lambda statement: statement.__name__.lstrip("_"))
-def test_closing_in_the_middle_is_refused(
-    tmp_path: Path, statement: Callable[[Database, dict[bytes, bytes], int], None]
-) -> None:
+def test_closing_in_the_middle_is_refused(tmp_path: Path, statement: Statement) -> None:
     db, model = _fresh(tmp_path / "db")
     refused = 0
 
@@ -221,4 +234,48 @@ def test_closing_in_the_middle_is_refused(
             db = hutch.dbm.open(tmp_path / "db", "w")
         assert dict(db.items()) == model
     assert refused
+    db.close()
+
+
+# What is interrupted, and what it does.
+_SMALL = [(_put, [_put]), (_replace, [_replace]), (_delete, [_delete]), (_update, [_update]), (_sync, [])]
+_SMALL += [(_transaction, [_put, _replace])]
+
+
+@pytest.mark.parametrize("is_owner", [False, True], ids=["not yet the owner", "owner"])
+@pytest.mark.parametrize(("statement", "effects"), _SMALL, ids=[case[0].__name__.lstrip("_") for case in _SMALL])
+def test_an_interrupt_at_any_call_leaves_a_handle_that_works(
+    tmp_path: Path, statement: Statement, effects: list[Statement], is_owner: bool
+) -> None:
+    """Also where a statement lets go of its locks: the next one sees that it is over, and others get their turn."""
+    db, model = _fresh(tmp_path / "db")
+
+    def strike() -> None:
+        raise KeyboardInterrupt
+
+    with at_line(10**9, strike, calls=True) as left:
+        statement(db, model, 0)
+    count = 10**9 - left[0]
+    for number in range(1, count + 2, 1 + count // 100):
+        if not is_owner:
+            db.store.give_up_owning()
+        before, after = dict(model), dict(model)
+        for effect in effects:
+            effect(after, dict(model), number)  # type: ignore[arg-type]
+        with at_line(number, strike, calls=True) as left:
+            try:
+                statement(db, model, number)
+            except KeyboardInterrupt:
+                pass
+        if db.store.in_transaction:  # it struck before the block, or where it ends
+            db.store.rollback()
+        db[b"next"] = before[b"next"] = after[b"next"] = b"%d" % number
+        found = dict(db.items())
+        assert found in (before, after)
+        model.clear()
+        model.update(found)
+        if number % 10 == 0:
+            with hutch.dbm.open(tmp_path / "db", "w", timeout=30) as other:
+                other[b"other"] = model[b"other"] = b"%d" % number
+    assert db.check().ok
     db.close()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from children import Child, Line
+from crash.collisions import colliding_hashes
 from crash.simulated import as_slice
 from hutch import format as fmt
 from hutch import owning, shared, single
@@ -586,7 +587,7 @@ def test_who_writes_before_a_statement_of_the_owner_has_begun_comes_first(
     inner: list[bytes] = []
 
     def write_inside() -> None:
-        if not owner.depth:
+        if not owner.is_busy:
             owner.put(b"inner", b"value")
             inner.append(b"inner")
 
@@ -752,3 +753,20 @@ def test_who_sees_the_word_of_a_statement_sees_its_counts(stores: Callable[..., 
     Afterwards(owner, False, lambda: counted.append((reader.count(), reader.sequence)))
     owner.put(b"key", b"value")
     assert counted == [(count + 1, sequence + 1)]
+
+
+@pytest.mark.parametrize("length", [0, 3, 200])
+def test_a_long_key_is_not_taken_for_a_short_one(stores: Callable[..., Store], length: int) -> None:
+    """Behind a value stands its key with one byte for its length, and zeros behind that."""
+    with colliding_hashes():
+        owner = owner_of(stores())
+        short = b"k" * length
+        long = short + bytes(256)
+        owner.put(short, b"value")
+        assert not owner.delete(long)
+        assert owner.get(long) is None
+        owner.put(long, b"of the long one")
+        assert owner.is_owner
+        assert (owner.get(short), owner.get(long)) == (b"value", b"of the long one")
+        assert owner.delete(long)
+        assert (owner.get(short), owner.get(long)) == (b"value", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from hutch import format as fmt
 from hutch import reading
 from hutch import store as statements
-from hutch.errors import ClosedError, TransactionError
+from hutch.errors import ClosedError, LockTimeout, TransactionError
+from hutch.journal import Journal
 from hutch.store import Store, open_store
 
 
@@ -128,3 +130,32 @@ def test_a_handle_with_a_transaction_of_another_thread_stays_open(store: Store) 
     go_on.set()
     thread.join()
     assert store.get(b"key") == b"value"
+
+
+def test_closing_gives_up_waiting_for_another_threads_statement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And leaves the handle open: with its locks gone, that statement would write beside others."""
+    store = open_store(tmp_path / "db", "n", timeout=0.05)
+    store.put(b"first", b"value")
+    inside, go_on = threading.Event(), threading.Event()
+    append = Journal.append
+
+    def pause(*arguments: Any) -> int:
+        inside.set()
+        go_on.wait(60)
+        return append(*arguments)
+
+    thread = threading.Thread(target=store.put, args=(b"second", b"value"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", pause)
+        thread.start()
+        assert inside.wait(60)
+        with pytest.raises(LockTimeout):
+            store.close()
+        go_on.set()
+        thread.join()
+    assert store.get(b"second") == b"value"
+    store.close()
+    with closing(open_store(tmp_path / "db", "r")) as reader:
+        assert reader.get(b"second") == b"value"

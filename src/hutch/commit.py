@@ -9,8 +9,8 @@
 
 Lines go before the commit point, unlike values' numbers in old lines, which only a checkpoint touches: so a
 full disk is found out while the statement can still fail, and what a crash leaves behind the directory's known
-end is cut off. Past the commit point nothing raises but an interrupt or a failed sync; `pending`, or an odd
-version word, tells the next holder of the lock to finish.
+end is cut off. Past the commit point nothing raises but an interrupt, what a signal handler raises, or a failed sync;
+`pending`, or an odd version word, tells the next holder of the lock to finish.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ def carry_out(handle: Handle, plan: Plan, *, durable: bool) -> None:
     except Exception as problem:
         if not is_own(problem):
             raise
-        # Committed all the same: `pending`, or an odd word, tells the next to finish.
+        handle.is_unsettled = True  # committed all the same
 
 
 def is_own(problem: BaseException) -> bool:

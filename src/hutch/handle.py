@@ -30,12 +30,14 @@ from hutch.recovery import Snapshot
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 __all__ = ["Handle"]
 
 _SPINS = 100
 _PAUSE_SECONDS = 0.0005
 # The word and every flag of the header.
+_OWNERS_STATEMENTS = ("put_as_owner", "delete_as_owner")
 _open_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 
 
@@ -196,7 +198,7 @@ class Handle(CatchingUp):
                 if self.index is not index:
                     return
                 if self.is_busy:
-                    self.refuse_to_interrupt()
+                    self.mind_interrupted()
                 word = index.file.view[fmt.WORD_START : fmt.WORD_END]
                 if (
                     (self.depth or not self.is_writing_elsewhere())
@@ -251,11 +253,15 @@ class Handle(CatchingUp):
         timeout = self.timeout_seconds
         if not self.thread_lock.acquire(True, -1 if timeout is None else timeout):
             raise LockTimeout(f"{self.names.base!r} is being written by another thread; try again")
-        if self.is_busy:
+        try:
+            if self.is_busy:
+                self.mind_interrupted()
+        except BaseException:
             self.thread_lock.release()
-            self.refuse_to_interrupt()
+            raise
         try:
             self.is_busy = True
+            self.statement = sys._getframe(1)
             if self.depth:
                 self.depth += 1
             else:
@@ -268,6 +274,7 @@ class Handle(CatchingUp):
                     self.locks.acquire_writer(timeout)
                 self.depth = 1
         except BaseException:
+            self.statement = None
             self.is_busy = False
             self.thread_lock.release()
             raise
@@ -292,15 +299,44 @@ class Handle(CatchingUp):
             self._back_out()
             raise
 
-    def refuse_to_interrupt(self) -> None:
-        raise DeadlockError(
-            f"{self.names.base!r} is in the middle of a statement of this thread, which was interrupted by a signal "
-            "handler or a finalizer: use the database when that statement is done"
-        )
+    def mind_interrupted(self) -> None:
+        """A statement of this very thread seems to be under way, and holds the thread lock, as the caller does.
+
+        An interrupt may strike where a statement ends, so that it never says so. Then it is not on the stack any more,
+        and this lets go of what it has held.
+
+        Raises:
+            DeadlockError: it is under way.
+        """
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            is_owners = frame.f_code.co_name in _OWNERS_STATEMENTS and frame.f_globals.get("__name__") == "hutch.single"
+            if frame is self.statement or (is_owners and frame.f_locals.get("handle") is self):
+                raise DeadlockError(
+                    f"{self.names.base!r} is in the middle of a statement of this thread, which calls this one, or has "
+                    "been interrupted by a signal handler or a finalizer: use the database when that statement is done"
+                )
+            frame = frame.f_back
+        has_lock = self.statement is not None  # the owner needs none for a small statement
+        self.statement = None
+        self.left_word = b""  # never what a header says: the next one catches up from the start
+        lasting = self.lasting_depth()
+        while self.depth > lasting:
+            self.depth -= 1
+            if has_lock:
+                if not self.depth and not self.exclusive and not self.closed:
+                    self.locks.release_writer()
+                self.thread_lock.release()
+        self.is_busy = False
+
+    def lasting_depth(self) -> int:
+        """What a transaction of this thread holds of the depth between its statements."""
+        return 0
 
     def _back_out(self) -> None:
         """Undo an `enter` that has not made this handle fit to write: another one may be writing, so touch nothing."""
         self.depth -= 1
+        self.statement = None
         self.is_busy = False
         self.left_word = b""  # never what a header says: the next one catches up from the start
         try:
@@ -311,10 +347,11 @@ class Handle(CatchingUp):
 
     def leave(self) -> None:
         """Undo one `enter`."""
-        if self.depth == 1 and sys.exception() is not None:
-            self._settle()
-        self.depth -= 1
         try:
+            if self.depth == 1 and (self.is_unsettled or sys.exception() is not None):
+                self.is_unsettled = False
+                self._settle()
+            self.depth -= 1
             if not self.depth:
                 index = self.index
                 if index is not None:
@@ -335,6 +372,7 @@ class Handle(CatchingUp):
                 if not self.depth and not self.exclusive and not self.closed:
                     self.locks.release_writer()
             finally:
+                self.statement = None
                 self.is_busy = False
                 self.thread_lock.release()
 
@@ -370,6 +408,7 @@ class Handle(CatchingUp):
         """In a forked child: the parent's locks are not ours."""
         self.thread_lock = threading.RLock()
         self.depth = 0
+        self.statement = None
         self.is_busy = False
         self.is_owner = False
         self.at_hand = None

@@ -53,8 +53,8 @@ _SIMPLE_LINE = (
 _SIMPLE_KEY = _SIMPLE_LINE.replace(rb"([ \d]{15})", rb"[ \d]{15}").replace(rb"([ \d]{13})", rb"[ \d]{13}")
 _SIMPLE_KEY = _SIMPLE_KEY.replace(b"([0-9a-f]{8})", b"[0-9a-f]{8}")
 # The same without escapes and comments, in a form that takes `re` half the time: what is in a field others check.
-_BARE_LINE = rb"(?s)'([^']*+)', \((.{15}), (.{13})\)  # (.{8})\n"
-_BARE_KEY = rb"(?s)'([^']*+)', \(.{15}, .{13}\)  # .{8}\n"
+_BARE_LINE = rb"'([^']*+)', \((.{15}), (.{13})\)  # (.{8})\n"
+_BARE_KEY = rb"'([^']*+)', \(.{15}, .{13}\)  # .{8}\n"
 _BARE_BYTES = len("''") + fmt.FIELDS_BYTES + len("\n")
 _ESCAPES = {
     b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\", b"'": b"'", b'"': b'"',

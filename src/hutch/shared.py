@@ -20,6 +20,7 @@ from hutch.recovery import Snapshot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import NoReturn
 
     from hutch.files import View
@@ -63,6 +64,8 @@ class Shared:
         self.durable = False  # every commit is synced
         self.thread_lock = threading.RLock()
         self.depth = 0  # of writer-lock holders in this handle: a transaction and the statements in it
+        self.statement: FrameType | None = None  # the caller of `enter`, inside it and until `leave`
+        self.is_unsettled = False  # a statement has been committed, but not shown
         self.is_busy = False  # inside a statement: what interrupts it in this thread must keep out
         self.is_forked = False  # in a child that has not opened files and locks of its own yet
         self.seed = 0

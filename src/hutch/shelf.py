@@ -9,6 +9,7 @@ from collections.abc import MutableMapping
 from hutch.beyond import Beyond
 from hutch.cache import MISSING
 from hutch.edit import Alone
+from hutch.errors import DeadlockError, TransactionError
 from hutch.lifetime import CLOSED, ClosedDict, first_of, forget, spelled_out, watch
 from hutch.pickling import loads, no_text, note_unstored, storable
 from hutch.undo import UndoLog
@@ -416,25 +417,33 @@ class Shelf(Beyond, AnyMapping):
         Raises:
             Exception: as pickling has it: an object cannot be pickled. All others have been written, and the
                 shelf is closed.
+            DeadlockError, TransactionError: the database is in use in this process; shelf and database stay open.
         """
         mapping = self.dict
         if type(mapping) is ClosedDict:
             return
         failures: list[Exception] = []
+        is_in_use = False
         try:
-            if self.writeback and self.cache:
-                with self._lock:
-                    self._write_back(failures=failures)
-                    self.cache.forget()
-            if getattr(mapping, "closed", False) is not True:
-                self.sync()
+            try:
+                if self.writeback and self.cache:
+                    with self._lock:
+                        self._write_back(failures=failures)
+                        self.cache.forget()
+                if getattr(mapping, "closed", False) is not True:
+                    self.sync()
+            finally:
+                if hasattr(mapping, "close"):
+                    mapping.close()
+        except (DeadlockError, TransactionError):
+            is_in_use = getattr(mapping, "closed", False) is not True
+            raise
         finally:
-            self.dict = ClosedDict()
-            self.cache.forget()
-            self._unstored = None
-            forget(self, self._at_exit)
-            if hasattr(mapping, "close"):
-                mapping.close()
+            if not is_in_use:
+                self.dict = ClosedDict()
+                self.cache.forget()
+                self._unstored = None
+                forget(self, self._at_exit)
         if failures and not sys.is_finalizing():  # then the atexit hook has had its say
             raise first_of(failures)
 

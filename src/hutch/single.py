@@ -86,12 +86,12 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         offset = heap_blocks << 9
         if record_end > journal_limit or offset + size > heap_limit or not 0 < size <= 4096:
             return False
-        handle.depth = 1
         handle.is_busy = True
+        handle.depth = 1
         view[16] = 1  # pending
         if view[8:20] != word + gate:
-            handle.is_busy = False
             handle.depth = 0
+            handle.is_busy = False
             handle.give_up_owning()  # before waiting for who has the writer lock: he waits for us
             return False
 
@@ -109,13 +109,14 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             if found is not None:
                 place, slot, line, old_offset, old_size, _ = found
                 old_end = old_offset + old_size
-                if not line & _KEYED or heap[old_end : old_end + 1 + length] != _KEY_LENGTHS[length & 255] + key:
+                is_keyed = line & _KEYED and length < 256
+                if not is_keyed or heap[old_end : old_end + 1 + length] != _KEY_LENGTHS[length] + key:
                     literal = _key_literal(key)
                     start = line & _OFFSET_MASK
                     if line & _LOST or directory[start : start + len(literal)] != literal:
                         view[16] = 0
-                        handle.is_busy = False
                         handle.depth = 0
+                        handle.is_busy = False
                         return False
                 line &= _OFFSET_MASK
                 old_blocks = (old_size + 511) >> 9
@@ -129,8 +130,8 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
                 stays or index.bucket_count < index.room_for_buckets
             ):
                 view[16] = 0
-                handle.is_busy = False
                 handle.depth = 0
+                handle.is_busy = False
                 return False
         blocks = (size + 511) >> 9
         reused = None if free is None else free.take(blocks)
@@ -195,8 +196,8 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             handle.freed.append((old_offset >> 9, old_blocks))
             index.end_update()
         view[16] = 0
-        handle.is_busy = False
         handle.depth = 0
+        handle.is_busy = False
         return True
     except BaseException as problem:
         if _fail(handle, stage, position, problem):
@@ -215,8 +216,8 @@ def _fail(handle: Handle, stage: int, position: int, problem: BaseException) -> 
         if stage == _COMMITTING and isinstance(problem, Exception):
             cut_off(handle, handle.journal, position)
     finally:
-        handle.is_busy = False
         handle.depth = 0
+        handle.is_busy = False
         handle.heap.free = None  # it may have been interrupted, too; the next checkpoint makes a new one
         handle.give_up_owning()
     if not isinstance(problem, CorruptIndexError):
@@ -240,12 +241,12 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         record_end = position + 72 + length
         if record_end > journal_limit:
             return None
-        handle.depth = 1
         handle.is_busy = True
+        handle.depth = 1
         view[16] = 1  # pending
         if view[8:20] != word + gate:
-            handle.is_busy = False
             handle.depth = 0
+            handle.is_busy = False
             handle.give_up_owning()
             return None
 
@@ -262,13 +263,14 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         if 0 <= slot < 15:
             line, offset, size = _unpack_place(page, 16 + 32 * slot)
             end = offset + size
-            is_found = line >> 60 == 1 and heap[end : end + 1 + length] == _KEY_LENGTHS[length & 255] + key
+            if line >> 60 == 1 and length < 256:  # only `KEYED`
+                is_found = heap[end : end + 1 + length] == _KEY_LENGTHS[length] + key
         if not is_found:
             found = find(index, handle.directory, key, key_hash, _key_literal(key))
             if found is None:
                 view[16] = 0
-                handle.is_busy = False
                 handle.depth = 0
+                handle.is_busy = False
                 return False
             (at, slot), (line, offset, size, _) = found
         old_blocks = 0 if line & _LOST else (size + 511) >> 9
@@ -316,8 +318,8 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         index.word = word = number.to_bytes(8, "little")
         view[8:16] = word
         view[16] = 0
-        handle.is_busy = False
         handle.depth = 0
+        handle.is_busy = False
         return True
     except BaseException as problem:
         if _fail(handle, stage, position, problem):

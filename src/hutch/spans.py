@@ -108,7 +108,7 @@ def pairs_at_once(
         return None
     first = min(offsets)
     span_bytes = max(offsets) + max(sizes) - first
-    if span_bytes > _MOST_VALUE_BYTES:
+    if max(span_bytes, sum(sizes)) > _MOST_VALUE_BYTES:  # of damaged lines many may have one place
         return None
     heap = store.heap.read(first, span_bytes)
     values = [heap[offset - first : offset - first + size] for offset, size in zip(offsets, sizes, strict=True)]

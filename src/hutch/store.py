@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from collections.abc import Mapping
 
 from hutch.batch import FEWEST, insert_many
 from hutch.checkpoint import checkpoint, close_tidily
 from hutch.commit import Change, commit, is_own
-from hutch.errors import CorruptIndexError, OutcomeUnknownError, TransactionError
+from hutch.errors import CorruptIndexError, LockTimeout, OutcomeUnknownError, TransactionError
 from hutch.files import FileSystem
 from hutch.heap import LARGE_BYTES
 from hutch.names import Names
@@ -279,10 +280,15 @@ class Store(Reader):
     def begin(self) -> None:
         """Begin a transaction, or join the one that this thread is in. Waits for the writer lock."""
         self.enter()
-        if self.transaction is None:
-            self.transaction = Transaction()
-        else:
-            self.transaction.depth += 1
+        try:
+            if self.transaction is None:
+                self.transaction = Transaction()
+            else:
+                self.transaction.depth += 1
+        except BaseException:
+            self.leave()
+            raise
+        self.statement = None
         self.is_busy = False  # until its next statement
 
     def commit(self) -> None:
@@ -316,14 +322,19 @@ class Store(Reader):
             self.transaction = None
         self.leave()
 
+    def lasting_depth(self) -> int:
+        transaction = self.own_transaction()
+        return 0 if transaction is None else transaction.depth
+
     def _end_level(self) -> Transaction:
         self.check_open()
         transaction = self.own_transaction()
         if transaction is None:
             raise TransactionError("no transaction of this thread is open (a forked child does not inherit one)")
         if self.is_busy:
-            self.refuse_to_interrupt()
+            self.mind_interrupted()
         self.is_busy = True
+        self.statement = sys._getframe(1)
         transaction.depth -= 1
         return transaction
 
@@ -345,27 +356,30 @@ class Store(Reader):
 
         Raises:
             OSError: the checkpoint failed; the handle is closed, and the journal keeps what was stored.
-            TransactionError, DeadlockError: the handle is in use, and stays open.
+            TransactionError, DeadlockError, LockTimeout: the handle is in use in this process, and stays open.
         """
         if self.closed:
             return
         if self.is_forked:
             self._release()
             return
-        transaction = self.transaction
-        if transaction is not None and self.own_transaction() is None:
-            raise TransactionError("another thread of this handle is in a transaction; end it before closing")
+        self._refuse_to_leave_transaction()
         # No other thread's statement comes between the checkpoint and the end: it would be lost to the stdlib.
         timeout = self.timeout_seconds
-        is_alone = self.thread_lock.acquire(True, -1 if timeout is None else timeout)
         thread_lock = self.thread_lock
+        if not thread_lock.acquire(True, -1 if timeout is None else timeout):
+            raise LockTimeout(f"{self.names.base!r} is being written by another thread; try again")
         try:
-            if is_alone and self.is_busy:
-                self.refuse_to_interrupt()
+            self._refuse_to_leave_transaction()  # it may have begun meanwhile
+            if self.is_busy:
+                self.mind_interrupted()
             self._close()
         finally:
-            if is_alone:
-                thread_lock.release()
+            thread_lock.release()
+
+    def _refuse_to_leave_transaction(self) -> None:
+        if self.transaction is not None and self.own_transaction() is None:
+            raise TransactionError("another thread of this handle is in a transaction; end it before closing")
 
     def _close(self) -> None:
         _open_stores.discard(self)
@@ -386,7 +400,8 @@ class Store(Reader):
 
         Args:
             progress: called before each round of moves, with the number of values that lie where they will stay, and
-                that of all values that are not empty. Once this handle has no gap left, both are the same.
+                that of all values that are not empty. Once this handle has no gap left, both are the same. It may read
+                through this handle, not write.
         """
         self.enter()
         try:
