@@ -1185,3 +1185,42 @@ def test_no_way_leads_through_a_module() -> None:
     data = b"\x80\x04" + attacks.global_("moved", "sys.exit") + b"K\x05\x85R."
     with pytest.raises(CodecError):
         SafePickle(allow=["moved:sys.exit"]).decode(b"key", data)
+
+
+def _calls(module: str, name: str, argument: bytes, count: int, more: bytes, protocol: int) -> bytes:
+    """A list of what `count` calls with one and the same long argument make."""
+    names = b"".join(b"\x8c" + bytes((len(text),)) + text.encode() for text in (module, name))
+    reduce = more + (b"\x86R" if more else b"\x85R")
+    head = bytes((0x80, protocol)) + names + b"\x93\x940" + argument + b"\x940"
+    return head + b"](" + (b"h\x00h\x01" + reduce) * count + b"e."
+
+
+_LATIN1 = b"\x8c\x06latin1"
+_COPIERS = [
+    ("decimal", "Decimal", b"1" * 20_000, b""),
+    ("pathlib", "PurePosixPath", b"a/" * 10_000, b""),
+    ("builtins", "bytearray", b"a" * 20_000, _LATIN1),
+    ("_codecs", "encode", b"a" * 20_000, _LATIN1),
+    ("fractions", "Fraction", b"1" * 4000, b""),
+    ("builtins", "bytearray", None, b""),
+    ("collections", "deque", None, b""),
+]
+
+
+@pytest.mark.parametrize("protocol", [3, 4])
+@pytest.mark.parametrize(("module", "name", "text", "more"), _COPIERS)
+def test_what_copies_the_same_long_thing_again_and_again(
+    module: str, name: str, text: bytes | None, more: bytes, protocol: int
+) -> None:
+    """A few bytes of pickle each time, and the whole of the text, or list, in memory."""
+    if text is not None:
+        argument = b"X" + len(text).to_bytes(4, "little") + text
+    elif name == "deque":
+        argument = b"](" + b"K\x01" * 20_000 + b"e"
+    else:
+        argument = b"B" + (20_000).to_bytes(4, "little") + bytes(20_000)
+    few = _calls(module, name, argument, 3, more, protocol)
+    assert len(SafePickle().decode(b"k", few)) == 3
+    many = _calls(module, name, argument, 2000, more, protocol)
+    with pytest.raises(LimitError, match="copies"):
+        SafePickle().decode(b"k", many)

@@ -197,6 +197,9 @@ def _nothing(walk: Walk, items: list[Any]) -> bool:
     return not items
 
 
+_POINTER_BYTES = 8
+
+
 def _is_literal(item: Any) -> bool:
     return type(item) is Made and item.kind in _LITERAL
 
@@ -207,7 +210,7 @@ def is_bytes(item: Any) -> bool:
         return item.kind == opcodes.BYTEARRAY or (
             item.kind == opcodes.RESULT and item.items in (("_codecs", "encode"), ("builtins", "bytes"))
         )
-    return type(item) is bytes
+    return type(item) is opcodes.BLOB
 
 
 def _elements(walk: Walk, items: list[Any]) -> bool:
@@ -217,6 +220,8 @@ def _elements(walk: Walk, items: list[Any]) -> bool:
 
 
 def _deque(walk: Walk, items: list[Any]) -> bool:
+    if items and type(items[0]) is Made:
+        walk.copy(_POINTER_BYTES * items[0].work)
     return not items or (_is_literal(items[0]) and (len(items) == 1 or (len(items) == 2 and _is_size(items[1]))))
 
 

@@ -46,6 +46,7 @@ from hutch.codecs.forms import (
     is_zone,
     simple,
 )
+from hutch.codecs.opcodes import most_copied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,6 +169,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
         run = form.run(shares=shares)
         at = 0
         opcodes = size  # with their arguments, but without long texts
+        longest = 0  # of those
         named = pairs = False
         zones: set[int] = set()
         while at < size:
@@ -183,6 +185,8 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 if at + 1 != size:
                     return None
                 if pairs and not _are_flat(data, zones, memo or _Memo(data), kind == DICTS):
+                    break
+                if longest and named and shares and longest * _most_calls(data) > most_copied(size):
                     break
                 deep = opcodes > max_depth and all(
                     size - len(data.translate(None, some)) >= max_depth for some in _NESTING
@@ -202,6 +206,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 long = int.from_bytes(data[at + 1 : begin], "little")
                 at = begin + long
                 opcodes -= long
+                longest = max(longest, long)
                 continue
             elif op in b"hj":
                 if memo is None:
@@ -230,6 +235,11 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     if found.end("atom") == stopped and (pair := is_pair(data, at)):
                         at = pair.end()
     return None
+
+
+def _most_calls(data: bytes) -> int:
+    """No more calls than this are made with what is fetched."""
+    return min(data.count(b"h") + data.count(b"j"), data.count(b"R") + data.count(b"\x81"))
 
 
 def _are_flat(data: bytes, zones: set[int], memo: _Memo, classes: bool) -> bool:

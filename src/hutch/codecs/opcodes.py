@@ -36,7 +36,7 @@ UNKNOWN = "?"  # in place of a module or a name that only running the pickle wou
 # What a note is about.
 LIST, TUPLE, DICT, SET, FROZENSET, BYTEARRAY, GLOBAL, RESULT, PERSISTENT, BUFFER, OPAQUE = range(11)
 
-_BYTES = b""  # stands for any bytes
+BLOB = range  # stands for bytes, by where they are
 _FLOAT = 0.0  # stands for any float
 _BIG = 1 << 64  # stands for any int that does not fit in 8 bytes
 _UNLIMITED = 1 << 62
@@ -52,9 +52,10 @@ class Made:
         items: of a TUPLE, its notes and atoms. Of a GLOBAL and a RESULT, module and name of what was named or called.
         arguments: of a RESULT, the notes and atoms that it was made of.
         is_held: something else holds it, and has counted what was in it by then.
+        extent: bytes of text and bytes that whoever copies it copies.
     """
 
-    __slots__ = ("arguments", "depth", "is_held", "items", "kind", "work")
+    __slots__ = ("arguments", "depth", "extent", "is_held", "items", "kind", "work")
 
     def __init__(self, kind: int, items: Any = None) -> None:
         self.kind = kind
@@ -62,6 +63,21 @@ class Made:
         self.items = items
         self.arguments: list[Any] | None = None
         self.is_held = False
+        self.extent = 0
+
+
+def extent_of(item: Any) -> int:
+    """Bytes of text, bytes, or what has been made of such."""
+    if type(item) is Made:
+        return item.extent
+    if type(item) is tuple:
+        return item[1] - item[0]  # type: ignore[no-any-return]
+    return len(item) if type(item) in (str, BLOB) else 0
+
+
+def most_copied(size: int) -> int:
+    """Bytes of text and bytes that the calls of a pickle of `size` bytes may go over: data is far from it."""
+    return (1 << 20) + 16 * size
 
 
 class _Underflow(Exception):
@@ -94,6 +110,7 @@ class Walk:
         *,
         max_depth: int = _UNLIMITED,
         max_work: int = _UNLIMITED,
+        max_copied: int = _UNLIMITED,
     ) -> None:
         self.data = bytes(data)
         self.globals: list[Global] = []
@@ -104,6 +121,7 @@ class Walk:
         self.judge = judge
         self.max_depth = max_depth
         self.work_left = max_work
+        self.copy_left = max_copied
 
     def text(self, item: Any) -> str | None:
         """The str that an atom on the stack stands for, or None if it is none."""
@@ -141,6 +159,16 @@ class Walk:
         if self.work_left < 0:
             raise LimitError("has keys that share so many parts with one another that hashing them would not end")
 
+    def copy(self, extent: int) -> None:
+        """Take text and bytes that a call goes over off the budget.
+
+        Args:
+            extent: how many bytes.
+        """
+        self.copy_left -= extent
+        if self.copy_left < 0:
+            raise LimitError("copies long text or bytes so often that what comes out would be many times its size")
+
     def name(self, module: str | None, name: str | None) -> Made:
         """Push a global."""
         found = (UNKNOWN if module is None else module, UNKNOWN if name is None else name)
@@ -158,6 +186,8 @@ class Walk:
             self.judge.called(self, function, arguments, result, opcode)
         if type(arguments) is Made:
             result.arguments = arguments.items
+            result.extent = sum(map(extent_of, arguments.items or ()))
+            self.copy(result.extent)
             result.work += arguments.work
             result.depth += arguments.depth - 1
         return result
@@ -287,7 +317,7 @@ class Walk:
                 width = _BLOBS[op]
                 begin = at + width
                 at = begin + int.from_bytes(data[at:begin], "little")
-                push(_BYTES)
+                push(BLOB(begin, at))
             elif op == 0x71:  # BINPUT
                 memo[data[at]] = top()
                 at += 1
@@ -395,8 +425,11 @@ class Walk:
                 line()
                 push(Made(OPAQUE))
             elif op == 0x96:  # BYTEARRAY8
-                at += 8 + int.from_bytes(data[at : at + 8], "little")
-                push(Made(BYTEARRAY))
+                length = int.from_bytes(data[at : at + 8], "little")
+                at += 8 + length
+                made = Made(BYTEARRAY)
+                made.extent = length
+                push(made)
             elif op == 0x97:  # NEXT_BUFFER
                 push(Made(BUFFER))
             elif op == 0x98:  # READONLY_BUFFER

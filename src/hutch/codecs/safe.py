@@ -36,7 +36,7 @@ from hutch.codecs.depth import is_deep
 from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
-from hutch.codecs.opcodes import Made, Walk
+from hutch.codecs.opcodes import Made, Walk, most_copied
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
 
 TYPE_CHECKING = False
@@ -199,7 +199,13 @@ class SafePickle(Codec):
         if found is not None:
             self._names_classes, self._kind = found[0], found[3]
             return found
-        walk = Walk(data, self, max_depth=self._max_depth, max_work=(1 << 20) + _WORK_PER_BYTE * size)
+        walk = Walk(
+            data,
+            self,
+            max_depth=self._max_depth,
+            max_work=(1 << 20) + _WORK_PER_BYTE * size,
+            max_copied=most_copied(size),
+        )
         try:
             walk.run()
             if walk.persistent:
