@@ -235,7 +235,7 @@ def carry_out(handle: Handle, plan: Plan, *, durable: bool) -> None:
     if plan.lines and end:
         directory.write_lines(end, b"\n".join(plan.lines))
     elif plan.lines:
-        directory.write_first(b"\n".join(plan.lines))
+        _write_first(handle, b"\n".join(plan.lines))
         index.directory_file_bytes = len(directory.file.view)
         index.header_offset = directory.header_offset = plan.header_offset
         publish_round(index)
@@ -264,6 +264,18 @@ def carry_out(handle: Handle, plan: Plan, *, durable: bool) -> None:
 def is_own(problem: BaseException) -> bool:
     """Whether it is one that the engine meets, and not of a signal handler, say, that has interrupted it."""
     return isinstance(problem, (MemoryError, OSError)) and not isinstance(problem, (DeadlockError, TimeoutError))
+
+
+def _write_first(handle: Handle, text: bytes) -> None:
+    try:
+        handle.directory.write_first(text)
+    except OSError:
+        # An empty directory is not synced again. After a power cut there could be a part of what did not fit.
+        try:
+            handle.directory.file.file.sync()
+        except OSError as problem:
+            handle.fail(problem)
+        raise
 
 
 def append(handle: Handle, journal: Journal, position: int, sequence: int, count: int, payload: bytes) -> int:

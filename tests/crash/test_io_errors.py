@@ -86,3 +86,36 @@ def test_power_cut_after_an_error(name: str) -> None:
             WORKLOADS[name](Stage(machine, history, StubbornSession))
 
         Sweep(examine, every=5, cuts=2, kills=False, first=number + 1).run(faulty).assert_clean()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_first_lines_that_did_not_fit_never_come_to_light(seed: int) -> None:
+    """They were cut off, and an empty directory is not synced again: a torn one would be nobody's any more."""
+
+    def workload(stage: Stage) -> None:
+        for _ in range(2):
+            session = stage.open()
+            session.put(b"key", b"value")
+            session.clear()
+            session.put(b"key", b"another")
+            session.clear()
+            session.close()
+
+    writes: list[int] = []
+    machine = Machine()
+    machine.hooks.append(Fault(-1, disk_full))
+    machine.hooks.append(lambda event: writes.append(event.number) if _is_first_line(event) else None)
+    workload(Stage(machine, History(), StubbornSession))
+    assert writes
+    for number in writes:
+
+        def faulty(machine: Machine, history: History, number: int = number) -> None:
+            machine.hooks.insert(0, Fault(number, disk_fills_up))
+            workload(Stage(machine, history, StubbornSession))
+
+        Sweep(examine, every=2, cuts=8, seeds=16 + seed, kills=False, first=number + 1).run(faulty).assert_clean()
+
+
+def _is_first_line(event: Event) -> bool:
+    is_write = event.kind == "write" and event.change is not None and event.change.offset == 0
+    return is_write and event.path.endswith(".dir")
