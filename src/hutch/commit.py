@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from hutch import format as fmt
-from hutch.errors import CorruptDirectoryError, CorruptIndexError, DeadlockError
+from hutch.errors import CorruptDirectoryError, CorruptIndexError, is_own
 from hutch.format import hash64
 from hutch.handle import Handle
 from hutch.heap import LARGE_BYTES
@@ -41,7 +41,6 @@ __all__ = [
     "cut_off",
     "directory_line_bytes",
     "find",
-    "is_own",
     "make_durable",
     "make_room",
     "publish_round",
@@ -259,11 +258,6 @@ def carry_out(handle: Handle, plan: Plan, *, durable: bool) -> None:
         if not is_own(problem):
             raise
         handle.is_unsettled = True  # committed all the same
-
-
-def is_own(problem: BaseException) -> bool:
-    """Whether it is one that the engine meets, and not of a signal handler, say, that has interrupted it."""
-    return isinstance(problem, (MemoryError, OSError)) and not isinstance(problem, (DeadlockError, TimeoutError))
 
 
 def _write_first(handle: Handle, text: bytes) -> None:

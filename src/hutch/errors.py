@@ -201,3 +201,8 @@ class UnstoredChangeWarning(HutchWarning):
     """
 
     key: str | None = None
+
+
+def is_own(problem: BaseException) -> bool:
+    """Whether it is one that the engine meets, and not of a signal handler, say, that has interrupted it."""
+    return isinstance(problem, (MemoryError, OSError)) and not isinstance(problem, (DeadlockError, TimeoutError))

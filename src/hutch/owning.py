@@ -20,7 +20,7 @@ import time
 import weakref
 
 from hutch import format as fmt
-from hutch.errors import DeadlockError, LockTimeout
+from hutch.errors import DeadlockError, LockTimeout, is_own
 from hutch.shared import JOURNAL_LIMIT_BYTES, Shared
 
 TYPE_CHECKING = False
@@ -146,7 +146,7 @@ class Owning(Shared):
         except BaseException as problem:
             self.is_owner = True
             self.give_up_owning()
-            if not isinstance(problem, Exception):
+            if not is_own(problem):
                 raise
 
     def lay_out(self) -> None:

@@ -11,8 +11,8 @@ from binascii import hexlify
 from struct import Struct
 
 from hutch import format as fmt
-from hutch.commit import cut_off, directory_line_bytes, find, is_own
-from hutch.errors import CorruptIndexError
+from hutch.commit import cut_off, directory_line_bytes, find
+from hutch.errors import CorruptIndexError, is_own
 from hutch.handle import Handle
 
 __all__ = ["delete_as_owner", "put_as_owner"]

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from hutch.batch import FEWEST, insert_many
 from hutch.checkpoint import checkpoint, close_tidily
-from hutch.commit import Change, commit, is_own
-from hutch.errors import CorruptIndexError, LockTimeout, OutcomeUnknownError, TransactionError
+from hutch.commit import Change, commit
+from hutch.errors import CorruptIndexError, LockTimeout, OutcomeUnknownError, TransactionError, is_own
 from hutch.files import FileSystem
 from hutch.heap import LARGE_BYTES
 from hutch.names import Names
