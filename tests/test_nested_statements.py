@@ -5,6 +5,7 @@ It is let in before the statement has begun or when it is done, and refused in b
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,18 +60,29 @@ def at_line(
         return on_line
 
     def on_call(frame: FrameType, _what: str, _argument: Any) -> Any:
-        if not frame.f_globals.get("__name__", "").startswith(modules):
+        if not frame.f_globals.get("__name__", "").startswith(modules) or gives_way(frame):
             return None
         if calls and not frame.f_code.co_flags & CO_GENERATOR:  # what is raised when one is closed goes nowhere
             count()
         return on_line
 
     previous = sys.gettrace()
+    gc.disable()  # what other tests have left is not collected in the middle of a statement
     sys.settrace(on_call)
     try:
         yield left
     finally:
         sys.settrace(previous)
+        gc.enable()
+
+
+def gives_way(frame: FrameType | None) -> bool:
+    """Whether what is raised there goes nowhere: in a finalizer, or behind another exception that is under way."""
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_ALL):
+        if frame.f_code.co_name in ("__del__", "_settle"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _put(db: Database, model: dict[bytes, bytes], number: int) -> None:
