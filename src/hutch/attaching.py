@@ -30,6 +30,7 @@ __all__ = ["Attaching"]
 
 _SPINS = 100
 _PAUSE_SECONDS = 0.0005
+# The word and every flag of the header.
 _WATCHED = slice(fmt.WORD_START, fmt.HEAP_DIRTY_AT + 1)
 _TRIES = 5  # to read a directory and a journal while nobody writes
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)

@@ -63,9 +63,8 @@ def insert_many(handle: Handle, changes: list[Change], *, durable: bool) -> bool
     if not index.directory_bytes:
         header_offset = len(lines[0])
         lines[0] += fmt.pack_header_comment(handle.seed, directory.generation, index.base_sequence)
-    starts = list(
-        accumulate(map(len, lines), lambda at, size: at + size + 1, initial=_next_line(index.directory_bytes))
-    )
+    first_start = index.directory_bytes + 1 if index.directory_bytes else 0
+    starts = list(accumulate(map(len, lines), lambda at, size: at + size + 1, initial=first_start))
     directory_end = starts.pop() - 1
 
     lengths = list(map(len, keys))
@@ -113,10 +112,6 @@ def insert_many(handle: Handle, changes: list[Change], *, durable: bool) -> bool
     make_room(handle, plan)
     carry_out(handle, plan, durable=durable)
     return True
-
-
-def _next_line(directory_bytes: int) -> int:
-    return directory_bytes and directory_bytes + 1
 
 
 def _format_lines(

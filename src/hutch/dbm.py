@@ -270,9 +270,11 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
         """
         changes: dict[bytes, bytes | memoryview | Pieces | None] = {}
         source: Any = other
-        if hasattr(source, "keys"):
-            keys = source.keys()  # all that such an object must have, besides []
-            pairs = source.items() if type(source) is dict else ((key, source[key]) for key in keys)
+        pairs: Iterable[tuple[Any, Any]]
+        if type(source) is dict:
+            pairs = source.items()
+        elif hasattr(source, "keys"):
+            pairs = ((key, source[key]) for key in source.keys())  # noqa: SIM118  # all that it must have, besides []
         else:
             pairs = source
         for key, value in pairs:

@@ -36,7 +36,6 @@ __all__ = ["Handle"]
 
 _SPINS = 100
 _PAUSE_SECONDS = 0.0005
-# The word and every flag of the header.
 _OWNERS_STATEMENTS = ("put_as_owner", "delete_as_owner")
 _open_handles: weakref.WeakSet[Handle] = weakref.WeakSet()
 
@@ -251,14 +250,7 @@ class Handle(CatchingUp):
             ReadOnlyError, ClosedError, LockTimeout, DeadlockError, OutcomeUnknownError.
         """
         timeout = self.timeout_seconds
-        if not self.thread_lock.acquire(True, -1 if timeout is None else timeout):
-            raise LockTimeout(f"{self.names.base!r} is being written by another thread; try again")
-        try:
-            if self.is_busy:
-                self.mind_interrupted()
-        except BaseException:
-            self.thread_lock.release()
-            raise
+        self.take_thread_lock()
         try:
             self.is_busy = True
             self.statement = sys._getframe(1)
@@ -297,6 +289,22 @@ class Handle(CatchingUp):
                 self.expect_gate()
         except BaseException:
             self._back_out()
+            raise
+
+    def take_thread_lock(self) -> None:
+        """Wait for the other threads of this handle.
+
+        Raises:
+            LockTimeout; DeadlockError: this thread is in the middle of a statement.
+        """
+        timeout = self.timeout_seconds
+        if not self.thread_lock.acquire(True, -1 if timeout is None else timeout):
+            raise LockTimeout(f"{self.names.base!r} is being written by another thread; try again")
+        try:
+            if self.is_busy:
+                self.mind_interrupted()
+        except BaseException:
+            self.thread_lock.release()
             raise
 
     def mind_interrupted(self) -> None:

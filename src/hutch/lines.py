@@ -17,7 +17,7 @@ from hutch.records import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "Directory",
@@ -194,7 +194,7 @@ def simple_keys(data: bytes) -> list[bytes] | None:
         literals: list[bytes] = _pattern(_SIMPLE_KEY).findall(data)
         if len(literals) != data.count(b"\n"):
             return None
-        keys = _unescaped(literals)
+        keys = list(map(decode_literal, literals))
     return keys
 
 
@@ -210,7 +210,7 @@ def simple_columns(data: bytes) -> tuple[Sequence[bytes], list[int], list[int], 
         return (), [], [], ()
     keys, offsets, sizes, checksums = zip(*rows, strict=True)
     if not is_bare:
-        keys = tuple(_unescaped(keys))
+        keys = tuple(map(decode_literal, keys))
     digits = b"".join(offsets + sizes)
     if b"-" in digits or b"+" in digits or b"_" in digits:  # int() would take them
         return None
@@ -227,14 +227,6 @@ def _are_bare(data: bytes, keys: list[bytes]) -> bool:
     return len(data) == len(text) + len(keys) * _BARE_BYTES and not (
         b"\\" in text or b"\n" in text or b"\r" in text or b"\0" in text
     )
-
-
-def _unescaped(literals: Iterable[bytes]) -> list[bytes]:
-    """The keys of literals in which all escapes are known to be right."""
-    return [
-        literal[1:-1].decode("unicode_escape").encode("latin-1") if b"\\" in literal else literal[1:-1]
-        for literal in literals
-    ]
 
 
 def starts_plain(data: bytes) -> bool:

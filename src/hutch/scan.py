@@ -124,15 +124,10 @@ def _plain_items(store: Reader, index: Index, word: bytes, data: bytes) -> Gener
                 return number
             yield pair
         return _ALL_LINES
-    seed = store.seed
     for number, (key, offset, size, checksum) in enumerate(zip(*columns, strict=True)):
         if view[8:16] != word or store.index is not index:
             return number
-        value = store.heap.read(offset, size)
-        if _hash64(value, _hash_key(key, seed)) & 0xFFFFFFFF == checksum:
-            yield key, value
-        else:
-            yield from _fetch(store, key, True)
+        yield from _read(store, key, (0, offset, size, checksum), True)
     return _ALL_LINES
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hutch.batch import FEWEST, insert_many
 from hutch.checkpoint import checkpoint, close_tidily
 from hutch.commit import Change, commit
-from hutch.errors import CorruptIndexError, LockTimeout, OutcomeUnknownError, TransactionError, is_own
+from hutch.errors import CorruptIndexError, OutcomeUnknownError, TransactionError, is_own
 from hutch.files import FileSystem
 from hutch.heap import LARGE_BYTES
 from hutch.names import Names
@@ -365,14 +365,10 @@ class Store(Reader):
             return
         self._refuse_to_leave_transaction()
         # No other thread's statement comes between the checkpoint and the end: it would be lost to the stdlib.
-        timeout = self.timeout_seconds
         thread_lock = self.thread_lock
-        if not thread_lock.acquire(True, -1 if timeout is None else timeout):
-            raise LockTimeout(f"{self.names.base!r} is being written by another thread; try again")
+        self.take_thread_lock()
         try:
             self._refuse_to_leave_transaction()  # it may have begun meanwhile
-            if self.is_busy:
-                self.mind_interrupted()
             self._close()
         finally:
             thread_lock.release()
