@@ -119,10 +119,17 @@ def test_the_frame_of_a_record() -> None:
 def test_a_slot_without_its_hash() -> None:
     packed = fmt.SLOT.pack(1, 2, 3, 4, 5)
     assert fmt.SLOT_ENTRY.unpack(packed) == fmt.SLOT.unpack(packed)[1:]
+    assert fmt.SLOT_EXTENT.unpack(packed) == (2, 4, 5)
+
+
+def test_where_the_slots_of_a_page_are() -> None:
+    """By the offset of a tag; and nowhere for whatever else `find` may return."""
+    slots = [fmt.SLOTS_AT + number * fmt.SLOT_BYTES for number in range(fmt.BUCKET_SLOTS)]
+    assert [fmt.SLOT_PLACES[offset] for offset in range(-1, fmt.BUCKET_BYTES)] == [0, *slots, *bytes(512 - 15)]
 
 
 def test_every_struct_is_in_the_page() -> None:
-    parts = (fmt.RECORD_CHECKSUM, fmt.SINGLE_RECORD, fmt.SLOT_ENTRY)
+    parts = (fmt.RECORD_CHECKSUM, fmt.SINGLE_RECORD, fmt.SLOT_ENTRY, fmt.SLOT_EXTENT)
     documented = {id(packed) for packed in (*STRUCTS.values(), *parts)}
     assert all(id(value) in documented for value in vars(fmt).values() if isinstance(value, struct.Struct))
 

@@ -20,7 +20,7 @@ from hutch import format as fmt
 from hutch import owning, shared, single
 from hutch import store as statements
 from hutch.errors import ClosedError, DeadlockError, LockTimeout, OutcomeUnknownError
-from hutch.files import File
+from hutch.files import File, words_of
 from hutch.store import Store, open_store
 
 
@@ -66,6 +66,7 @@ class Stepped:
 
     def put_in_place(self, view: Any) -> None:
         self.index.file.view = view
+        self.index.file.words = words_of(view)
         if self.store.is_owner:
             self.store.lay_out()
 
@@ -93,7 +94,7 @@ class Afterwards(Stepped):
 
     def __setitem__(self, place: slice | int, stored: bytes | int) -> None:
         span, data = as_slice(place, stored)
-        is_it = not self.is_done and span.start == fmt.WORD_START and len(data) == 8
+        is_it = not self.is_done and span.start == fmt.WORD_START and not data[0] & 1
         self.view[span] = data
         if is_it:
             self.is_done = True

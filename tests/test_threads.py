@@ -33,8 +33,8 @@ def about_to_move(store: Store) -> bytes:
         number += 1
         index = store.index
         assert index is not None
-        if index.key_count != index.bucket_count * fmt.BUCKET_LOAD:
-            continue
+        if index.key_count != index.bucket_count * fmt.BUCKET_LOAD or (index.bucket_count + 1) & index.bucket_count:
+            continue  # where the masks change, `set_bucket_count` is what shows the table that the key has moved
         level = index.low_mask + 1
         old = index.bucket_count & index.low_mask
         hashes = {b"key %d" % n: fmt.hash_key(b"key %d" % n, store.seed) for n in range(number)}

@@ -63,6 +63,7 @@ def _sync_data(handle: Handle, index: Index) -> None:
         handle.journal.file.file.sync()
     except OSError as problem:
         handle.fail(problem)
+    handle.heap.file.fill_less()
     index.set_flag(fmt.HEAP_DIRTY_AT, False)
 
 

@@ -63,7 +63,8 @@ _MISSING: Any = object()
 _hash_key = fmt.hash64
 _hash64 = fmt.hash64
 _KEY_LENGTHS = fmt.KEY_LENGTHS
-_unpack_entry = fmt.SLOT_ENTRY.unpack_from
+_unpack_extent = fmt.SLOT_EXTENT.unpack_from
+_PLACES = fmt.SLOT_PLACES
 
 
 class _Values(ValuesView[bytes]):
@@ -108,19 +109,20 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
         index = store.index
         if index is not None and store.transaction is None:
             # `Reader.get` for a small value, without the call.
-            view = index.file.view
-            if view[8:16] == index.word:
+            file = index.file
+            if file.words[1] == index.number:
                 key_hash = _hash_key(key, store.seed)
                 bucket = key_hash & index.high_mask
                 if bucket >= index.bucket_count:
                     bucket &= index.low_mask
                 at = 4096 + (bucket + (bucket >> 3)) * 512
-                page = view[at : at + 512]
-                slot = page.find(key_hash >> 56 or 255)
-                if 0 <= slot < 15:
-                    checksum, line, offset, size = _unpack_entry(page, 16 + 32 * slot)
+                page = file.view[at : at + 512]
+                place = _PLACES[page.find(key_hash >> 56 or 255)]
+                if place:
+                    checksum, offset, size = _unpack_extent(page, place)
                     length = len(key)
-                    if line >> 60 == 1 and length < 256:  # only `KEYED`
+                    if length < 256:
+                        # Where the key is not behind the value, the checksum, which is bound to it, will not agree.
                         end = offset + size
                         heap = store.heap.file.view
                         if heap[end : end + length + 1] == _KEY_LENGTHS[length] + key:
@@ -136,8 +138,7 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
         if type(key) is not bytes:
             key = encode_key(key)
         if type(value) is bytes:
-            store = self.store
-            if store.at_hand is not None and put_as_owner(store, key, value):  # `Store.put`, without the call
+            if put_as_owner(self.store, key, value):  # `Store.put`, without the call
                 return
             self._put(key, value)
         else:

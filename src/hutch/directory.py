@@ -15,7 +15,7 @@ from hutch.lines import decode_literal
 __all__ = ["DirectoryFile", "write_directory"]
 
 _GROWTH_BYTES = 4 * 1024
-_MAX_GROWTH_BYTES = 4 * 1024 * 1024
+_MAX_GROWTH_BYTES = 1024 * 1024
 _LITERAL_STEP_BYTES = 256
 
 
@@ -95,18 +95,19 @@ class DirectoryFile:
         """
         if len(self.file.view) >= size_bytes:
             return False
-        self.file.refresh()  # another process may have padded it already
-        have = len(self.file.view)
+        raw = self.file.file
+        have = raw.size()
+        if have != len(self.file.view):
+            self.file.refresh()  # another process has padded it already
         if have >= size_bytes:
             return False
-        target = size_bytes + min(max(size_bytes >> 3, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
-        raw = self.file.file
+        target = size_bytes + min(max(size_bytes >> 2, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
         # First the new spaces, then the old newline: between the two a stdlib would find a line of spaces only.
         # So the old newline goes first, which leaves a last line without one: legal.
         if have:
             raw.write_at(have - 1, b" ")
         try:
-            raw.write_at(have, b" " * (target - have - 1) + b"\n")
+            raw.write_at(have, b"\n".rjust(target - have))
         except OSError:
             raw.truncate(have)
             if have:

@@ -233,9 +233,12 @@ BUCKET_BYTES = 512
 BUCKET_SLOTS = 15
 SLOT = Struct("<IIQQQ")  # low half of the hash, checksum, line (offset and flags), value offset, value bytes
 SLOT_ENTRY = Struct("<4xIQQQ")  # the same without the hash
+SLOT_EXTENT = Struct("<4xI8xQQ")  # and without the line
 SLOT_BYTES = SLOT.size
 SLOTS_AT = 16
 LINK_AT = SLOTS_AT + BUCKET_SLOTS * SLOT_BYTES
+# Where the entry is whose tag has been found at that offset of a page; 0 where that is no tag, or none was found (-1).
+SLOT_PLACES = (*range(SLOTS_AT, LINK_AT, SLOT_BYTES), *bytes(BUCKET_BYTES - BUCKET_SLOTS))
 LINK = Struct("<I")
 # The seal: a checksum of all before it, seeded with the page's offset. A miss is only believed from a sealed page.
 SEAL_AT = 504

@@ -22,6 +22,7 @@ _STATE_AND_TABLE = Struct("<11Q")  # they lie side by side: one store publishes 
 assert fmt.STATE_AT + fmt.STATE.size == fmt.TABLE_AT
 assert _STATE_AND_TABLE.size == fmt.STATE.size + fmt.TABLE.size
 _TABLE_END = fmt.TABLE_AT + fmt.TABLE.size
+_WORD = fmt.WORD_START // 8
 _WORD_MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -42,8 +43,7 @@ class IndexHeader:
 
     def __init__(self, file: MappedFile) -> None:
         self.file = file
-        self.word = b""  # as of the last `load` or update; even
-        self.number = 0  # the same
+        self.number = 0  # the version word as of the last `load` or update; even
         # Threads of one handle share the fields below: none may load while another is inside an update.
         # (One that its own thread may take again: it may have been interrupted between the last line and the release.)
         self._load_lock = RLock()
@@ -72,6 +72,11 @@ class IndexHeader:
         self.room_for_buckets = 0
         self.checked = bytearray()  # buckets whose seals this handle has seen intact
         self.low_mask = 0
+
+    @property
+    def word(self) -> bytes:
+        """The version word as of the last `load` or update."""
+        return self.number.to_bytes(8, "little")
 
     # --- reading ---
 
@@ -119,7 +124,6 @@ class IndexHeader:
             self.file.refresh()  # another process has grown the file
             if len(self.file.view) < self.table_bytes(self.bucket_count):
                 raise CorruptIndexError("the index is shorter than its buckets")
-        self.word = word
         self.number = int.from_bytes(word, "little")
         return True
 
@@ -160,7 +164,7 @@ class IndexHeader:
 
     def is_current(self) -> bool:
         """Whether nobody has written since `load`."""
-        return self.file.view[fmt.WORD_START : fmt.WORD_END] == self.word
+        return self.file.words[_WORD] == self.number
 
     def is_writer_inside(self) -> bool:
         """Whether the version word is odd."""
@@ -199,7 +203,7 @@ class IndexHeader:
 
     def begin_update(self) -> None:
         """Make the version word odd: readers wait. If `end_update` never follows, the next writer rebuilds."""
-        self.file.view[fmt.WORD_START : fmt.WORD_END] = (self.number | 1).to_bytes(8, "little")
+        self.file.words[_WORD] = self.number | 1
         if self.is_loading:
             self.wait_for_loading()
 
@@ -225,8 +229,7 @@ class IndexHeader:
             self.overflow_used,
         )
         self.number = number = self.number + 2 & _WORD_MASK
-        self.word = word = number.to_bytes(8, "little")
-        view[fmt.WORD_START : fmt.WORD_END] = word
+        self.file.words[_WORD] = number
 
     def store_round(self) -> None:
         """Write the state that a checkpoint changes; inside an update."""

@@ -151,7 +151,8 @@ class Heap:
         needed = end_block * fmt.BLOCK_BYTES
         have = len(self.file.view)
         if have < needed:
-            self.file.grow(needed + min(max(needed >> 3, _GROWTH_BYTES), _MAX_GROWTH_BYTES))
+            # A new mapping starts without pages, so it had better be a rare one.
+            self.file.grow(needed, needed + min(max(needed >> 1, _GROWTH_BYTES), _MAX_GROWTH_BYTES))
 
     def write(self, extents: list[tuple[int, bytes | memoryview]]) -> None:
         """Write values at their offsets, neighbours together."""

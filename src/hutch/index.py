@@ -148,8 +148,9 @@ class Index(IndexHeader):
         if have < needed:
             # A new mapping starts without pages, so it had better be a rare one.
             step = min(max(have >> 1, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
-            self.file.grow(max(needed, have + step))
-        pages = (len(self.file.view) - _HEADER) // _BUCKET
+            self.file.grow(needed, have + step)
+        ready = max(needed, self.file.fill(self.table_bytes(self.bucket_count)))
+        pages = (ready - _HEADER) // _BUCKET
         self.room_for_buckets = pages // _STRIDE * (_STRIDE - 1) - 2 * _STRIDE
 
     def insert(self, key_hash: int, entry: fmt.Entry) -> None:
@@ -165,7 +166,7 @@ class Index(IndexHeader):
             start = at + _SLOTS_AT + slot * _SLOT_BYTES
             view[start : start + _SLOT_BYTES] = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
             view[at + slot : at + slot + 1] = _TAGS[key_hash >> 56]
-            view[at + _SEAL_AT : at + _BUCKET] = _hash64(view[at : at + _SEAL_AT], at).to_bytes(8, "little")
+            self.file.words[at + _SEAL_AT >> 3] = _hash64(view[at : at + _SEAL_AT], at)
         else:
             while not self._put_in_chain(key_hash, entry):
                 self.split()
@@ -189,7 +190,7 @@ class Index(IndexHeader):
         start = at + _SLOTS_AT + slot * _SLOT_BYTES
         view = self.file.view
         view[start : start + _SLOT_BYTES] = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
-        view[at + _SEAL_AT : at + _BUCKET] = _hash64(view[at : at + _SEAL_AT], at).to_bytes(8, "little")
+        self.file.words[at + _SEAL_AT >> 3] = _hash64(view[at : at + _SEAL_AT], at)
 
     def remove(self, position: Position) -> None:
         """Empty the slot at `position`."""
@@ -200,7 +201,7 @@ class Index(IndexHeader):
 
     def _seal(self, at: int) -> None:
         view = self.file.view
-        view[at + _SEAL_AT : at + _BUCKET] = _hash64(view[at : at + _SEAL_AT], at).to_bytes(8, "little")
+        self.file.words[at + _SEAL_AT >> 3] = _hash64(view[at : at + _SEAL_AT], at)
 
     def check_bucket(self, key_hash: int, *, again: bool = False) -> None:
         """Make sure that a miss is a miss: once a bucket and handle, for what is in memory does not rot.
@@ -268,7 +269,9 @@ class Index(IndexHeader):
         old = new & self.low_mask
         at = _HEADER + (old + (old >> _SHIFT)) * _BUCKET
         page = self.file.view[at : at + _BUCKET]
-        _check_seal(at, page)
+        checked = self.checked
+        if old >= len(checked) or not checked[old]:
+            _check_seal(at, page)
         if page[_LINK_AT:_LINK_END] == _NO_LINK:
             # Both pages keep all slots, each with the tags of its own: what has no tag is empty, whatever it holds.
             level = self.low_mask.bit_length()
@@ -298,11 +301,15 @@ class Index(IndexHeader):
             self.overflow_used -= len(spare)
             for number in spare:
                 self.free_overflow_page(number)
-        if len(self.checked) == new:
-            self.checked.append(1)  # all that went into it has been checked
-        self.set_bucket_count(new + 1)
-        if not (new + 1) & (_STRIDE - 2):
-            self.free_overflow_page(((new + 1) >> _SHIFT) * _STRIDE - 1)
+        if len(checked) == new:
+            checked.append(1)  # all that went into it has been checked
+        count = new + 1
+        if count & new:
+            self.bucket_count = count
+        else:
+            self.set_bucket_count(count)  # a power of two: only there do the masks change
+        if not count & (_STRIDE - 2):
+            self.free_overflow_page((count >> _SHIFT) * _STRIDE - 1)
 
     def _part(self, page: bytes, stay: list[Slot], move: list[Slot]) -> None:
         """Tell apart the entries of a page by the hash bit that the split brings into play."""

@@ -167,16 +167,17 @@ class Owning(Shared):
         self.at_hand = (
             index,
             index.file.view,
+            index.file.words,
             index.checked,
             directory,
             heap.file.view,
             log.file.view,
             len(directory) - _LINE_BYTES,
-            len(heap.file.view) - fmt.BLOCK_BYTES,
-            min(len(log.file.view), JOURNAL_LIMIT_BYTES),
+            heap.file.fill(index.heap_blocks << fmt.BLOCK_SHIFT) - fmt.BLOCK_BYTES,
+            min(log.file.fill(index.journal_bytes), JOURNAL_LIMIT_BYTES),
             self.seed,
             log.salt,
-            self.owner_gate,
+            int.from_bytes(self.owner_gate + index.file.view[fmt.GATE_END : fmt.GATE_END + 4], "little"),
             heap.free,
         )
 

@@ -89,16 +89,16 @@ class Reader(Handle):
         """
         index = self.index
         if index is not None and self.transaction is None:
-            view = index.file.view
-            word = index.word
-            if view[8:16] == word:
+            file = index.file
+            number = index.number
+            if file.words[1] == number:
                 # `Index.locate`, unrolled: a call costs as much as all that it does.
                 key_hash = _hash_key(key, self.seed)
                 bucket = key_hash & index.high_mask
                 if bucket >= index.bucket_count:
                     bucket &= index.low_mask
                 at = _HEADER_BYTES + (bucket + (bucket >> 3)) * 512
-                page = view[at : at + 512]
+                page = file.view[at : at + 512]
                 slot = page.find(key_hash >> 56 or 255)
                 if 0 <= slot < 15:
                     checksum, line, offset, size = _unpack_entry(page, 16 + 32 * slot)
@@ -117,25 +117,25 @@ class Reader(Handle):
                         value = self.heap.file.view[offset : offset + size]
                         if _hash64(value, key_hash) & 0xFFFFFFFF == checksum:
                             return value
-                elif index.is_miss(bucket, page) and view[8:16] == word:
+                elif index.is_miss(bucket, page) and file.words[1] == number:
                     return None
                 if large == NEVER:
-                    return self._get_behind(index, key, key_hash, word)
+                    return self._get_behind(index, key, key_hash, number)
         return self._get_slowly(key) if large == NEVER else self.lend(key, verify=verify)  # type: ignore[return-value]
 
-    def _get_behind(self, index: Index, key: bytes, key_hash: int, word: bytes) -> bytes | None:
+    def _get_behind(self, index: Index, key: bytes, key_hash: int, number: int) -> bytes | None:
         """What is not behind the first tag that agrees: one in thirty keys is in another slot, or on another page.
 
         Args:
-            word: that of the index before the first look. `Index.word` does not do for a miss: another thread of this
-                handle may have written in between, and it moves that one, too.
+            number: the version word before the first look. `Index.number` does not do for a miss: another thread of
+                this handle may have written in between, and it moves that one, too.
         """
         try:
             found = index.locate(key_hash)
         except _TORN:
             return self._get_slowly(key)
         if found is None:
-            if index.is_checked(key_hash) and index.file.view[8:16] == word:
+            if index.is_checked(key_hash) and index.file.words[1] == number:
                 return None
         else:
             _, _, line, offset, size, checksum = found
@@ -237,18 +237,18 @@ class Reader(Handle):
                 self.refresh()
                 key_hash = fmt.hash_key(key, self.seed)
                 continue
-            word = index.word
+            number = index.number
             try:
                 found = find(index, directory, key, key_hash, literal)
                 if found is None:
                     index.check_bucket(key_hash)
             except _TORN:
-                if index.is_current() and index.word == word:
+                if index.is_current() and index.number == number:
                     failures += 1
                     if failures == 2:
                         self.distrust(index)
                 continue
-            if index.is_current() and index.word == word:
+            if index.is_current() and index.number == number:
                 return None if found is None else found[1]
 
     def distrust(self, index: Index) -> None:

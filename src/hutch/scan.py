@@ -67,13 +67,13 @@ def _committed(store: Reader, values: bool) -> Iterator[tuple[bytes, bytes]]:
         if store.index is index and not index.is_current():
             store.refresh()
             continue
-        word = index.word
+        version = index.number
         untouched = store.index is index and not index.changed_lines
         position, data = read_span(directory, position, end, size)
         size = min(2 * size, SPAN_BYTES)
         if untouched:
             # Nobody has changed a line that the directory does not show, so what it shows is what counts.
-            count = yield from (_plain_items if values else _plain_keys)(store, index, word, data)
+            count = yield from (_plain_items if values else _plain_keys)(store, index, version, data)
             if count == _ALL_LINES:
                 position += len(data)
                 continue
@@ -98,34 +98,34 @@ def _committed(store: Reader, values: bool) -> Iterator[tuple[bytes, bytes]]:
             store.check_open()
 
 
-def _plain_keys(store: Reader, index: Index, word: bytes, data: bytes) -> Generator[tuple[bytes, bytes], None, int]:
+def _plain_keys(store: Reader, index: Index, version: int, data: bytes) -> Generator[tuple[bytes, bytes], None, int]:
     """The keys of whole lines, as long as nobody writes; returns how many have come, or `_ALL_LINES`."""
-    view = index.file.view
+    words = index.file.words
     keys = simple_keys(data)
     if keys is None:
         return 0
     for number, pair in enumerate(zip(keys, repeat(b""))):
-        if view[8:16] != word or store.index is not index:
+        if words[1] != version or store.index is not index:
             return number
         yield pair
     return _ALL_LINES
 
 
-def _plain_items(store: Reader, index: Index, word: bytes, data: bytes) -> Generator[tuple[bytes, bytes], None, int]:
+def _plain_items(store: Reader, index: Index, version: int, data: bytes) -> Generator[tuple[bytes, bytes], None, int]:
     """Keys and values, likewise."""
-    view = index.file.view
+    words = index.file.words
     columns = simple_columns(data)
     if columns is None:
         return 0
     pairs = pairs_at_once(store, columns)
     if pairs is not None:
         for number, pair in enumerate(pairs):
-            if view[8:16] != word or store.index is not index:
+            if words[1] != version or store.index is not index:
                 return number
             yield pair
         return _ALL_LINES
     for number, (key, offset, size, checksum) in enumerate(zip(*columns, strict=True)):
-        if view[8:16] != word or store.index is not index:
+        if words[1] != version or store.index is not index:
             return number
         yield from _read(store, key, (0, offset, size, checksum), True)
     return _ALL_LINES
@@ -226,9 +226,9 @@ def collect(store: Reader) -> list[tuple[bytes, fmt.Entry]]:
     while True:
         store.refresh()
         index = store.index
-        word = index.word if index is not None else b""
+        number = index.number if index is not None else 0
         entries = _collect(store)
-        if store.index is index and (index is None or (index.word == word and index.is_current())):
+        if store.index is index and (index is None or (index.number == number and index.is_current())):
             return entries
 
 

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-    from hutch.files import View
+    from hutch.files import View, Words
     from hutch.heap import FreeSpace
 
     AtHand = tuple[
         Index,
         View,  # of the index
+        Words,
         bytearray,  # its `checked`
         View,  # of the directory
         View,  # of the heap
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         int,
         int,  # the seed
         int,  # the salt
-        bytes,  # `owner_gate`
+        int,  # `owner_gate`, and the flags behind it
         "FreeSpace | None",
     ]
 

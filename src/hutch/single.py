@@ -15,6 +15,10 @@ from hutch.commit import cut_off, directory_line_bytes, find
 from hutch.errors import CorruptIndexError, is_own
 from hutch.handle import Handle
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hutch.shared import AtHand
+
 __all__ = ["delete_as_owner", "put_as_owner"]
 
 _hash_key = fmt.hash64
@@ -30,15 +34,13 @@ _INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
 _KEYED, _LOST = fmt.KEYED, fmt.LOST
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 _OFFSET_MASK = fmt.OFFSET_MASK
-_NO_LINK = bytes(fmt.LINK.size)
-_MAX_LITERAL_FACTOR = len(r"\xff")
-_BEFORE, _COMMITTING, _COMMITTED = range(3)
+_BEFORE, _COMMITTING, _COMMITTED, _ELSEWHERE = range(4)
 # What stands as a number below.
 assert (fmt.INDEX_HEADER_BYTES, fmt.BUCKET_BYTES, fmt.BUCKET_SLOTS, fmt.OVERFLOW_SHIFT) == (4096, 512, 15, 3)
 assert (fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.LINK_AT, fmt.LINK.size, fmt.SEAL_AT) == (16, 32, 496, 4, 504)
 assert (fmt.WORD_START, fmt.PENDING_AT, fmt.GATE_END, fmt.BUCKET_LOAD, fmt.INLINE_LIMIT_BYTES) == (8, 16, 20, 6, 4096)
 assert (fmt.STATE_AT, fmt.STATE.size, fmt.CHECKSUM_MASK, fmt.HASH_LOW_MASK) == (32, 64, 0xFFFFFFFF, 0xFFFFFFFF)
-assert (fmt.OPERATION_BYTES, fmt.RECORD_FRAME_BYTES) == (40, 32)
+assert (fmt.OPERATION_BYTES, fmt.RECORD_FRAME_BYTES, len(r"\xff")) == (40, 32, 4)
 
 
 class _Sizes(dict[int, bytes]):
@@ -64,6 +66,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         (
             index,
             view,
+            words,
             checked,
             directory,
             heap,
@@ -76,20 +79,20 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             gate,
             free,
         ) = at_hand
-        word = index.word  # first: who writes from here on, a signal handler for one, moves it
+        number = index.number  # first: who writes from here on, a signal handler for one, moves it
         size = len(value)
         length = len(key)
-        end = directory_end = index.directory_bytes
+        end = index.directory_bytes
         position = index.journal_bytes
         record_end = position + 72 + length
         heap_blocks = index.heap_blocks
         offset = heap_blocks << 9
-        if record_end > journal_limit or offset + size > heap_limit or not 0 < size <= 4096:
+        if record_end > journal_limit or offset + size > heap_limit or size - 1 >> 12:  # 1 to 4096 bytes
             return False
         handle.is_busy = True
         handle.depth = 1
         view[16] = 1  # pending
-        if view[8:20] != word + gate:
+        if words[2] != gate or words[1] != number:
             handle.depth = 0
             handle.is_busy = False
             handle.give_up_owning()  # before waiting for who has the writer lock: he waits for us
@@ -102,99 +105,147 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         if not checked[bucket]:
             index.check_bucket(key_hash)  # what is written gets a new seal: never one over damage
         at = 4096 + (bucket + (bucket >> 3)) * 512
-        page = view[at : at + 512]
-        old_blocks = -1
-        if 0 <= page.find(key_hash >> 56 or 255) < 15 or page[496:500] != _NO_LINK:
+        tags = view[at : at + 16]
+        tag = key_hash >> 56 or 255
+        if tag in tags or words[at + 496 >> 3]:  # or the bucket has another page
             found = index.locate(key_hash)
             if found is not None:
-                place, slot, line, old_offset, old_size, _ = found
-                old_end = old_offset + old_size
-                is_keyed = line & _KEYED and length < 256
-                if not is_keyed or heap[old_end : old_end + 1 + length] != _KEY_LENGTHS[length] + key:
-                    literal = _key_literal(key)
-                    start = line & _OFFSET_MASK
-                    if line & _LOST or directory[start : start + len(literal)] != literal:
-                        view[16] = 0
-                        handle.depth = 0
-                        handle.is_busy = False
-                        return False
-                line &= _OFFSET_MASK
-                old_blocks = (old_size + 511) >> 9
-        checksum = _hash64(value, key_hash) & 0xFFFFFFFF
-        sequence = index.sequence + 1
-        if old_blocks < 0:
-            slot = page.find(0)
-            has_slot = 0 <= slot < 15
-            stays = has_slot and index.key_count < index.bucket_count * 6  # the table need not grow
-            if end + _MAX_LITERAL_FACTOR * length > directory_limit or not (
-                stays or index.bucket_count < index.room_for_buckets
-            ):
-                view[16] = 0
-                handle.depth = 0
-                handle.is_busy = False
-                return False
+                stage = _ELSEWHERE
+                return _replace(handle, at_hand, key, value, key_hash, found)
+        slot = tags.find(0)
+        # Whether it has a place, and the table need not grow.
+        stays = slot < 15 and index.key_count < index.bucket_count * 6
+        if end + 4 * length > directory_limit or not (stays or index.bucket_count < index.room_for_buckets):
+            view[16] = 0
+            handle.depth = 0
+            handle.is_busy = False
+            return False
         blocks = (size + 511) >> 9
         reused = None if free is None else free.take(blocks)
         if reused is None:
             heap_blocks += blocks
         else:
             offset = reused << 9
-        if old_blocks < 0:
-            line = end + 1
-            digits = b"%15d" % offset, _SIZES[size], hexlify(checksum.to_bytes(4, "big"))
-            if key.isalnum():
-                text = b"".join((b"\n'", key, b"', (", *digits))
-            else:
-                text = b"".join((b"\n", _key_literal(key), b", (", *digits))
-            directory_end = end + len(text)
-            directory[end:directory_end] = text
+        checksum = _hash64(value, key_hash) & 0xFFFFFFFF
+        before, literal, behind = b"\n'", key, b"', ("
+        if not key.isalnum():
+            before, literal, behind = b"\n", _key_literal(key), b", ("
+        crc = hexlify(checksum.to_bytes(4, "big"))
+        text = b"".join((before, literal, behind, b"%15d" % offset, _SIZES[size], crc))
+        line = end + 1
+        directory_end = end + len(text)
+        directory[end:directory_end] = text
         if length < 256 and length < -size & 511:
             heap[offset : offset + size + 1 + length] = b"".join((value, _KEY_LENGTHS[length], key))
             flagged = line | _KEYED
         else:
             heap[offset : offset + size] = value
             flagged = line
-        kind = _INSERT if old_blocks < 0 else _REPLACE
+        sequence = index.sequence + 1
         # The value does not travel along, as in a durable commit: it need not be safe before the next sync.
-        record = _pack_record(_MAGIC, 1, 40 + length, sequence, kind, 0, 0, length, line, offset, size, checksum, 0)
+        record = _pack_record(_MAGIC, 1, 40 + length, sequence, _INSERT, 0, 0, length, line, offset, size, checksum, 0)
         record += key
         stage = _COMMITTING
         journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
         stage = _COMMITTED
-        view[8] = index.number & 255 | 1  # as `Index.begin_update`: readers wait
+        words[1] = number | 1  # as `Index.begin_update`: readers wait
         if index.is_loading:
             index.wait_for_loading()
         index.sequence = sequence
         index.journal_bytes = record_end
         index.directory_bytes = directory_end
         index.heap_blocks = heap_blocks
-        if old_blocks < 0:
-            index.live_blocks = live_blocks = index.live_blocks + blocks
-            if has_slot:
-                start = at + 16 + slot * 32
-                view[start : start + 32] = _pack_slot(key_hash & 0xFFFFFFFF, checksum, flagged, offset, size)
-                view[at + slot] = key_hash >> 56 or 255
-                view[at + 504 : at + 512] = _hash64(view[at : at + 504], at).to_bytes(8, "little")
-                index.key_count = key_count = index.key_count + 1
-            else:
-                index.insert(key_hash, (flagged, offset, size, checksum))
+        index.live_blocks = live_blocks = index.live_blocks + blocks
+        if slot < 15:
+            start = at + 16 + slot * 32
+            view[start : start + 32] = _pack_slot(key_hash & 0xFFFFFFFF, checksum, flagged, offset, size)
+            view[at + slot] = tag
+            words[at + 504 >> 3] = _hash64(view[at : at + 504], at)
+            index.key_count = key_count = index.key_count + 1
             if stays:
                 # As `Index.end_update`, of which nothing else has changed.
                 view[32:80] = _pack_counts(sequence, record_end, directory_end, heap_blocks, live_blocks, key_count)
-                index.number = number = index.number + 2 & 0xFFFFFFFFFFFFFFFF
-                index.word = word = number.to_bytes(8, "little")
-                view[8:16] = word
+                index.number = number = number + 2 & 0xFFFFFFFFFFFFFFFF
+                words[1] = number
             else:
-                if has_slot:
-                    index.split()
+                index.split()
                 index.end_update()
         else:
-            index.replace((place, slot), key_hash, (flagged, offset, size, checksum))
-            index.live_blocks += blocks - old_blocks
-            index.changed_lines += 1
-            handle.freed_blocks += old_blocks
-            handle.freed.append((old_offset >> 9, old_blocks))
+            index.insert(key_hash, (flagged, offset, size, checksum))
             index.end_update()
+        view[16] = 0
+        handle.depth = 0
+        handle.is_busy = False
+        return True
+    except BaseException as problem:
+        if stage == _ELSEWHERE:
+            raise
+        if _fail(handle, stage, position, problem):
+            return True
+        if isinstance(problem, CorruptIndexError) and stage == _BEFORE:
+            return False  # the long way round makes a new one
+        raise
+    finally:
+        handle.thread_lock.release()
+
+
+def _replace(
+    handle: Handle, at_hand: AtHand, key: bytes, value: bytes, key_hash: int, found: tuple[int, int, int, int, int, int]
+) -> bool:
+    """The rest of `put_as_owner`, inside of it, where the hash of the key has been found."""
+    stage, position = _BEFORE, 0
+    try:
+        index, view, words, _, directory, heap, journal, _, _, _, _, salt, _, free = at_hand
+        size = len(value)
+        length = len(key)
+        place, slot, line, old_offset, old_size, _ = found
+        old_end = old_offset + old_size
+        is_keyed = line & _KEYED and length < 256
+        if not is_keyed or heap[old_end : old_end + 1 + length] != _KEY_LENGTHS[length] + key:
+            literal = _key_literal(key)
+            start = line & _OFFSET_MASK
+            if line & _LOST or directory[start : start + len(literal)] != literal:  # equal hashes
+                view[16] = 0
+                handle.depth = 0
+                handle.is_busy = False
+                return False
+        line &= _OFFSET_MASK
+        old_blocks = (old_size + 511) >> 9
+        blocks = (size + 511) >> 9
+        heap_blocks = index.heap_blocks
+        reused = None if free is None else free.take(blocks)
+        if reused is None:
+            offset = heap_blocks << 9
+            heap_blocks += blocks
+        else:
+            offset = reused << 9
+        if length < 256 and length < -size & 511:
+            heap[offset : offset + size + 1 + length] = b"".join((value, _KEY_LENGTHS[length], key))
+            flagged = line | _KEYED
+        else:
+            heap[offset : offset + size] = value
+            flagged = line
+        checksum = _hash64(value, key_hash) & 0xFFFFFFFF
+        sequence = index.sequence + 1
+        position = index.journal_bytes
+        record = _pack_record(_MAGIC, 1, 40 + length, sequence, _REPLACE, 0, 0, length, line, offset, size, checksum, 0)
+        record += key
+        record_end = position + len(record) + 8
+        stage = _COMMITTING
+        journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
+        stage = _COMMITTED
+        words[1] = index.number | 1
+        if index.is_loading:
+            index.wait_for_loading()
+        index.sequence = sequence
+        index.journal_bytes = record_end
+        index.heap_blocks = heap_blocks
+        index.live_blocks += blocks - old_blocks
+        index.changed_lines += 1
+        index.replace((place, slot), key_hash, (flagged, offset, size, checksum))
+        handle.freed_blocks += old_blocks
+        handle.freed.append((old_offset >> 9, old_blocks))
+        index.end_update()
         view[16] = 0
         handle.depth = 0
         handle.is_busy = False
@@ -203,10 +254,8 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         if _fail(handle, stage, position, problem):
             return True
         if isinstance(problem, CorruptIndexError) and stage == _BEFORE:
-            return False  # the long way round makes a new one
+            return False
         raise
-    finally:
-        handle.thread_lock.release()
 
 
 def _fail(handle: Handle, stage: int, position: int, problem: BaseException) -> bool:
@@ -234,8 +283,8 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         at_hand = handle.at_hand
         if at_hand is None or handle.is_busy:
             return None
-        index, view, checked, directory, heap, journal, _, _, journal_limit, seed, salt, gate, _ = at_hand
-        word = index.word  # first: see `put_as_owner`
+        index, view, words, checked, directory, heap, journal, _, _, journal_limit, seed, salt, gate, _ = at_hand
+        number = index.number  # first: see `put_as_owner`
         length = len(key)
         position = index.journal_bytes
         record_end = position + 72 + length
@@ -244,7 +293,7 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         handle.is_busy = True
         handle.depth = 1
         view[16] = 1  # pending
-        if view[8:20] != word + gate:
+        if words[2] != gate or words[1] != number:
             handle.depth = 0
             handle.is_busy = False
             handle.give_up_owning()
@@ -282,12 +331,12 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         stage = _COMMITTING
         journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
         stage = _COMMITTED
-        view[8] = index.number & 255 | 1  # as `Index.begin_update`: readers wait
+        words[1] = number | 1  # as `Index.begin_update`: readers wait
         if index.is_loading:
             index.wait_for_loading()
         # As `_show_deleted`.
         view[at + slot] = 0
-        view[at + 504 : at + 512] = _hash64(view[at : at + 504], at).to_bytes(8, "little")
+        words[at + 504 >> 3] = _hash64(view[at : at + 504], at)
         if old_blocks:
             handle.freed_blocks += old_blocks
             handle.freed.append((offset >> 9, old_blocks))
@@ -314,9 +363,8 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
             dead_bytes,
             changed_lines,
         )
-        index.number = number = index.number + 2 & 0xFFFFFFFFFFFFFFFF
-        index.word = word = number.to_bytes(8, "little")
-        view[8:16] = word
+        index.number = number = number + 2 & 0xFFFFFFFFFFFFFFFF
+        words[1] = number
         view[16] = 0
         handle.depth = 0
         handle.is_busy = False

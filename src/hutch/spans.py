@@ -77,7 +77,7 @@ def live_entry(store: Reader, index: Index, key: bytes, line: int) -> fmt.Entry 
         if not index.is_current():
             store.refresh()
             continue
-        word = index.word
+        number = index.number
         try:
             found = index.locate(key_hash)
             if found is not None and found[2] & fmt.OFFSET_MASK == line:
@@ -87,10 +87,10 @@ def live_entry(store: Reader, index: Index, key: bytes, line: int) -> fmt.Entry 
                     return entry
             index.check_bucket(key_hash)
         except (CorruptIndexError, struct.error):
-            if index.word == word and index.is_current():
+            if index.number == number and index.is_current():
                 store.distrust(index)
             continue
-        if index.word == word and index.is_current():
+        if index.number == number and index.is_current():
             return None  # nobody was moving entries about while we looked
     return None  # replaced: nobody can say any more of this very line
 
@@ -163,13 +163,13 @@ def _at_once(store: Reader, entries_of: Callable[[Index, int, bytes], list[Any] 
     index = store.index
     if index is None:
         return None
-    word = index.word
+    number = index.number
     found: list[Any] = []
     position, end = index.first_line, index.directory_bytes
     while position < end:
         position, data = read_span(store.directory, position, end, SPAN_BYTES)
         entries = entries_of(index, position, data)
-        is_as_it_was = store.index is index and index.word == word and index.is_current()
+        is_as_it_was = store.index is index and index.number == number and index.is_current()
         if entries is None or not is_as_it_was:
             return None
         found += entries

@@ -136,7 +136,7 @@ def create(file: MappedFile, identity: Identity, entries: Iterable[tuple[int, fm
     fill(index, table)
     file.view[0:8] = fmt.INDEX_MAGIC
     index.store_identity(identity)
-    index.word = fmt.WORD.pack(0)
+    index.number = 0
     index.begin_update()  # nobody may read it before end_update()
     for tag, entry in late:
         low, checksum, line, offset, size = fmt.SLOT.unpack(entry)
