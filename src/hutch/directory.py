@@ -101,7 +101,7 @@ class DirectoryFile:
             self.file.refresh()  # another process has padded it already
         if have >= size_bytes:
             return False
-        target = size_bytes + min(max(size_bytes >> 2, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
+        target = size_bytes + min(max(size_bytes >> 1, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
         # First the new spaces, then the old newline: between the two a stdlib would find a line of spaces only.
         # So the old newline goes first, which leaves a last line without one: legal.
         if have:

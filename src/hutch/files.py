@@ -44,7 +44,7 @@ _PAGE_BYTES = mmap.PAGESIZE
 _FIRST_FILL_BYTES = 16 * 1024
 _MAX_FILL_BYTES = 512 * 1024
 _ZEROS = memoryview(bytes(_MAX_FILL_BYTES))
-_FILL_LEFT_BYTES = 4 * 1024  # with less, it is time for more
+_FILL_LEFT_BYTES = 32 * 1024  # with less, it is time for more
 
 _OPEN_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _NO_PIN = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOLCK, errno.EOPNOTSUPP)

@@ -58,6 +58,7 @@ class IndexHeader:
         self.dead_bytes = 0
         self.changed_lines = 0
         self.bucket_count = 0
+        self.most_keys = 0  # with one more the table grows by a bucket
         self.overflow_free = 0
         self.overflow_used = 0
         self.base_sequence = 0
@@ -156,6 +157,7 @@ class IndexHeader:
     def set_bucket_count(self, bucket_count: int) -> None:
         self.low_mask, self.high_mask = masks(bucket_count)
         self.bucket_count = bucket_count
+        self.most_keys = bucket_count * fmt.BUCKET_LOAD
 
     @staticmethod
     def table_bytes(bucket_count: int) -> int:

@@ -36,6 +36,8 @@ _unpack_slot = fmt.SLOT.unpack_from
 _pack_slot = fmt.SLOT.pack
 # For each bit, what makes a byte of ones of a byte that has it, and of another a zero.
 _HAVE_BIT = [bytes(255 if byte >> bit & 1 else 0 for byte in range(256)) for bit in range(8)]
+# For each length of the low mask, where in a page the byte is that tells which entries move, and which bit of it.
+_SPLITS = [(slice(_SLOTS_AT + (bit >> 3), _LINK_AT, _SLOT_BYTES), _HAVE_BIT[bit & 7]) for bit in range(8 * 4)]
 _TAGS = [bytes((tag or 255,)) for tag in range(256)]
 _GROWTH_BYTES = 8 * 1024
 _MAX_GROWTH_BYTES = 16 * 1024 * 1024
@@ -171,7 +173,7 @@ class Index(IndexHeader):
             while not self._put_in_chain(key_hash, entry):
                 self.split()
         self.key_count += 1
-        if self.key_count > self.bucket_count * fmt.BUCKET_LOAD:
+        if self.key_count > self.most_keys:
             self.split()
 
     def spread(self, insertions: int) -> None:
@@ -268,23 +270,24 @@ class Index(IndexHeader):
         new = self.bucket_count
         old = new & self.low_mask
         at = _HEADER + (old + (old >> _SHIFT)) * _BUCKET
-        page = self.file.view[at : at + _BUCKET]
+        view, words = self.file.view, self.file.words
+        page = view[at : at + _BUCKET]
         checked = self.checked
         if old >= len(checked) or not checked[old]:
             _check_seal(at, page)
         if page[_LINK_AT:_LINK_END] == _NO_LINK:
             # Both pages keep all slots, each with the tags of its own: what has no tag is empty, whatever it holds.
-            level = self.low_mask.bit_length()
-            moves = page[_SLOTS_AT + (level >> 3) : _LINK_AT : _SLOT_BYTES].translate(_HAVE_BIT[level & 7])
+            bytes_of_hashes, have_bit = _SPLITS[self.low_mask.bit_length()]
             tags = int.from_bytes(page[:_SLOTS], "big")
-            moving_tags = tags & int.from_bytes(moves, "big")
+            moving = tags & int.from_bytes(page[bytes_of_hashes].translate(have_bit), "big")
             rest = page[_SLOTS:_SEAL_AT]
-            view = self.file.view
-            moving = moving_tags.to_bytes(_SLOTS, "big") + rest
             target = _HEADER + (new + (new >> _SHIFT)) * _BUCKET
-            view[target : target + _BUCKET] = moving + _hash64(moving, target).to_bytes(8, "little")
-            staying = (tags ^ moving_tags).to_bytes(_SLOTS, "big") + rest
-            view[at : at + _BUCKET] = staying + _hash64(staying, at).to_bytes(8, "little")
+            page = moving.to_bytes(_SLOTS, "big") + rest
+            view[target : target + _SEAL_AT] = page
+            words[target + _SEAL_AT >> 3] = _hash64(page, target)
+            page = (tags ^ moving).to_bytes(_SLOTS, "big") + rest
+            view[at : at + _SEAL_AT] = page
+            words[at + _SEAL_AT >> 3] = _hash64(page, at)
         else:
             stay: list[Slot] = []
             move: list[Slot] = []
@@ -306,6 +309,7 @@ class Index(IndexHeader):
         count = new + 1
         if count & new:
             self.bucket_count = count
+            self.most_keys += fmt.BUCKET_LOAD
         else:
             self.set_bucket_count(count)  # a power of two: only there do the masks change
         if not count & (_STRIDE - 2):

@@ -7,7 +7,6 @@ journal, the first line, no room left in one of the files, equal hashes.
 
 from __future__ import annotations
 
-from binascii import hexlify
 from struct import Struct
 
 from hutch import format as fmt
@@ -17,6 +16,8 @@ from hutch.handle import Handle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hutch.shared import AtHand
 
 __all__ = ["delete_as_owner", "put_as_owner"]
@@ -24,16 +25,14 @@ __all__ = ["delete_as_owner", "put_as_owner"]
 _hash_key = fmt.hash64
 _hash64 = fmt.hash64
 _key_literal = fmt.key_literal
-_pack_record = fmt.SINGLE_RECORD.pack
 _pack_slot = fmt.SLOT.pack
 _pack_counts = Struct("<6Q").pack  # the first of `fmt.STATE`: what an insertion changes
 _pack_state = fmt.STATE.pack
 _unpack_place = Struct("<8xQQQ").unpack_from  # of `fmt.SLOT`: line, offset, size
-_MAGIC = fmt.RECORD_MAGIC
-_INSERT, _REPLACE, _DELETE = fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE
 _KEYED, _LOST = fmt.KEYED, fmt.LOST
 _KEY_LENGTHS = fmt.KEY_LENGTHS
 _OFFSET_MASK = fmt.OFFSET_MASK
+_COMMON_KEY_BYTES = 1024
 _BEFORE, _COMMITTING, _COMMITTED, _ELSEWHERE = range(4)
 # What stands as a number below.
 assert (fmt.INDEX_HEADER_BYTES, fmt.BUCKET_BYTES, fmt.BUCKET_SLOTS, fmt.OVERFLOW_SHIFT) == (4096, 512, 15, 3)
@@ -43,15 +42,24 @@ assert (fmt.STATE_AT, fmt.STATE.size, fmt.CHECKSUM_MASK, fmt.HASH_LOW_MASK) == (
 assert (fmt.OPERATION_BYTES, fmt.RECORD_FRAME_BYTES, len(r"\xff")) == (40, 32, 4)
 
 
-class _Sizes(dict[int, bytes]):
-    """How a line goes on behind the offset, for each size that has come: values are often of a few sizes."""
+class _Records(dict[int, "tuple[Callable[..., bytes], bytes, bytes]"]):
+    """What makes the record of one operation, for each length of a key: keys are often of a few lengths.
 
-    def __missing__(self, size: int) -> bytes:
-        text = self[size] = b", %13d)  # " % size
-        return text
+    That is, a packer of everything but the checksum, and what it is to be given around the number of the record.
+    """
+
+    def __init__(self, kind: int) -> None:
+        self.kind = kind
+
+    def __missing__(self, length: int) -> tuple[Callable[..., bytes], bytes, bytes]:
+        packed = fmt.SINGLE_RECORD.pack(fmt.RECORD_MAGIC, 1, 40 + length, 0, self.kind, 0, 0, length, *bytes(5))
+        made = Struct(f"<16sQ8sQQQQ{length}s").pack, packed[:16], packed[24:32]
+        if length <= _COMMON_KEY_BYTES:
+            self[length] = made
+        return made
 
 
-_SIZES = _Sizes()
+_INSERTIONS, _REPLACEMENTS, _DELETIONS = map(_Records, (fmt.OP_INSERT, fmt.OP_REPLACE, fmt.OP_DELETE))
 
 
 def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
@@ -114,7 +122,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
                 return _replace(handle, at_hand, key, value, key_hash, found)
         slot = tags.find(0)
         # Whether it has a place, and the table need not grow.
-        stays = slot < 15 and index.key_count < index.bucket_count * 6
+        stays = slot < 15 and index.key_count < index.most_keys
         if end + 4 * length > directory_limit or not (stays or index.bucket_count < index.room_for_buckets):
             view[16] = 0
             handle.depth = 0
@@ -127,11 +135,10 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         else:
             offset = reused << 9
         checksum = _hash64(value, key_hash) & 0xFFFFFFFF
-        before, literal, behind = b"\n'", key, b"', ("
-        if not key.isalnum():
-            before, literal, behind = b"\n", _key_literal(key), b", ("
-        crc = hexlify(checksum.to_bytes(4, "big"))
-        text = b"".join((before, literal, behind, b"%15d" % offset, _SIZES[size], crc))
+        if key.isalnum():
+            text = b"\n'%b', (%15d, %13d)  # %08x" % (key, offset, size, checksum)
+        else:
+            text = b"\n%b, (%15d, %13d)  # %08x" % (_key_literal(key), offset, size, checksum)
         line = end + 1
         directory_end = end + len(text)
         directory[end:directory_end] = text
@@ -143,8 +150,8 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             flagged = line
         sequence = index.sequence + 1
         # The value does not travel along, as in a durable commit: it need not be safe before the next sync.
-        record = _pack_record(_MAGIC, 1, 40 + length, sequence, _INSERT, 0, 0, length, line, offset, size, checksum, 0)
-        record += key
+        pack, head, kind = _INSERTIONS[length]
+        record = pack(head, sequence, kind, line, offset, size, checksum, key)
         stage = _COMMITTING
         journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
         stage = _COMMITTED
@@ -228,8 +235,8 @@ def _replace(
         checksum = _hash64(value, key_hash) & 0xFFFFFFFF
         sequence = index.sequence + 1
         position = index.journal_bytes
-        record = _pack_record(_MAGIC, 1, 40 + length, sequence, _REPLACE, 0, 0, length, line, offset, size, checksum, 0)
-        record += key
+        pack, head, kind = _REPLACEMENTS[length]
+        record = pack(head, sequence, kind, line, offset, size, checksum, key)
         record_end = position + len(record) + 8
         stage = _COMMITTING
         journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
@@ -326,8 +333,8 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         line &= _OFFSET_MASK
         line_bytes = directory[line : line + 256].find(b"\n") + 1 or directory_line_bytes(handle.directory, line)
         sequence = index.sequence + 1
-        record = _pack_record(_MAGIC, 1, 40 + length, sequence, _DELETE, 0, 0, length, line, 0, 0, 0, 0)
-        record += key
+        pack, head, kind = _DELETIONS[length]
+        record = pack(head, sequence, kind, line, 0, 0, 0, key)
         stage = _COMMITTING
         journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
         stage = _COMMITTED
