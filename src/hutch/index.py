@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from hutch import format as fmt
 from hutch.errors import CorruptIndexError
 from hutch.header import IndexHeader
+from hutch.pages import SPLITS, Slot, check_seal, empty_page, halve_chain, page_of, part
 
-__all__ = ["Index", "Position", "Slot"]
+__all__ = ["Index", "Position"]
 
 _HEADER = fmt.INDEX_HEADER_BYTES
 _BUCKET = fmt.BUCKET_BYTES
@@ -34,16 +35,11 @@ _ZEROS = bytes(_BUCKET)
 _NO_LINK = bytes(fmt.LINK.size)
 _unpack_slot = fmt.SLOT.unpack_from
 _pack_slot = fmt.SLOT.pack
-# For each bit, what makes a byte of ones of a byte that has it, and of another a zero.
-_HAVE_BIT = [bytes(255 if byte >> bit & 1 else 0 for byte in range(256)) for bit in range(8)]
-# For each length of the low mask, where in a page the byte is that tells which entries move, and which bit of it.
-_SPLITS = [(slice(_SLOTS_AT + (bit >> 3), _LINK_AT, _SLOT_BYTES), _HAVE_BIT[bit & 7]) for bit in range(8 * 4)]
 _TAGS = [bytes((tag or 255,)) for tag in range(256)]
 _GROWTH_BYTES = 8 * 1024
 _MAX_GROWTH_BYTES = 16 * 1024 * 1024
 
 Position = tuple[int, int]  # offset of the bucket in the file, slot
-Slot = tuple[int, bytes]  # tag, packed entry
 
 
 class Index(IndexHeader):
@@ -218,7 +214,7 @@ class Index(IndexHeader):
         else:
             self.checked.extend(bytes(self.bucket_count - len(self.checked)))
         for at, page in self._chain(bucket):
-            _check_seal(at, page)
+            check_seal(at, page)
         self.checked[bucket] = 1
 
     def _put_in_chain(self, key_hash: int, entry: fmt.Entry) -> bool:
@@ -235,15 +231,15 @@ class Index(IndexHeader):
             return False
         line, offset, size, checksum = entry
         packed = _pack_slot(key_hash & _LOW, checksum, line, offset, size)
-        self._write_page(overflow, [(fmt.tag_of(key_hash), packed)], 0)
+        self._write_page(overflow, page_of([(fmt.tag_of(key_hash), packed)], 0))
         view[at + fmt.LINK_AT : at + _LINK_END] = fmt.LINK.pack(overflow)
         self._seal(at)
         return True
 
-    def _write_page(self, number: int, slots: list[Slot], link: int) -> None:
+    def _write_page(self, number: int, page: bytes) -> None:
         at = _HEADER + number * _BUCKET
-        page = _page(slots, link)
-        self.file.view[at : at + _BUCKET] = page + _hash64(page, at).to_bytes(8, "little")
+        self.file.view[at : at + _SEAL_AT] = page
+        self.file.words[at + _SEAL_AT >> 3] = _hash64(page, at)
 
     def _take_overflow_page(self) -> int:
         """A free overflow page, or 0 where there is none."""
@@ -258,7 +254,7 @@ class Index(IndexHeader):
 
     def free_overflow_page(self, number: int) -> None:
         """Put a page before the others in the list of free ones."""
-        self._write_page(number, [], self.overflow_free)
+        self._write_page(number, empty_page(self.overflow_free))
         self.overflow_free = number
 
     def split(self) -> None:
@@ -274,10 +270,10 @@ class Index(IndexHeader):
         page = view[at : at + _BUCKET]
         checked = self.checked
         if old >= len(checked) or not checked[old]:
-            _check_seal(at, page)
+            check_seal(at, page)
         if page[_LINK_AT:_LINK_END] == _NO_LINK:
             # Both pages keep all slots, each with the tags of its own: what has no tag is empty, whatever it holds.
-            bytes_of_hashes, have_bit = _SPLITS[self.low_mask.bit_length()]
+            bytes_of_hashes, have_bit = SPLITS[self.low_mask.bit_length()]
             tags = int.from_bytes(page[:_SLOTS], "big")
             moving = tags & int.from_bytes(page[bytes_of_hashes].translate(have_bit), "big")
             rest = page[_SLOTS:_SEAL_AT]
@@ -289,21 +285,7 @@ class Index(IndexHeader):
             view[at : at + _SEAL_AT] = page
             words[at + _SEAL_AT >> 3] = _hash64(page, at)
         else:
-            stay: list[Slot] = []
-            move: list[Slot] = []
-            spare: list[int] = []
-            self._part(page, stay, move)
-            for at, page in self._chain(old):
-                number = (at - _HEADER) // _BUCKET
-                if number % _STRIDE == _STRIDE - 1:
-                    spare.append(number)
-                    _check_seal(at, page)
-                    self._part(page, stay, move)
-            self.write_chain(new, move, spare)
-            self.write_chain(old, stay, spare)
-            self.overflow_used -= len(spare)
-            for number in spare:
-                self.free_overflow_page(number)
+            self._split_chain(old, new, page)
         if len(checked) == new:
             checked.append(1)  # all that went into it has been checked
         count = new + 1
@@ -315,17 +297,30 @@ class Index(IndexHeader):
         if not count & (_STRIDE - 2):
             self.free_overflow_page((count >> _SHIFT) * _STRIDE - 1)
 
-    def _part(self, page: bytes, stay: list[Slot], move: list[Slot]) -> None:
-        """Tell apart the entries of a page by the hash bit that the split brings into play."""
+    def _split_chain(self, old: int, new: int, first: bytes) -> None:
         level = self.low_mask.bit_length()
-        start = _SLOTS_AT
-        byte = start + (level >> 3)
-        mask = 1 << (level & 7)
-        for tag in page[:_SLOTS]:
-            if tag:
-                (move if page[byte] & mask else stay).append((tag, page[start : start + _SLOT_BYTES]))
-            start += _SLOT_BYTES
-            byte += _SLOT_BYTES
+        spare: list[int] = []
+        others: list[bytes] = []
+        for at, page in self._chain(old):
+            number = (at - _HEADER) // _BUCKET
+            if number % _STRIDE == _STRIDE - 1:
+                check_seal(at, page)
+                spare.append(number)
+                others.append(page)
+        halves = halve_chain(first, others, level)
+        if halves is not None:
+            self._write_page(old + (old >> _SHIFT), halves[0])
+            self._write_page(new + (new >> _SHIFT), halves[1])
+        else:
+            stay: list[Slot] = []
+            move: list[Slot] = []
+            for page in (first, *others):
+                part(page, level, stay, move)
+            self.write_chain(new, move, spare)
+            self.write_chain(old, stay, spare)
+        self.overflow_used -= len(spare)
+        for number in spare:
+            self.free_overflow_page(number)
 
     def write_chain(self, bucket: int, slots: list[Slot], spare: list[int]) -> None:
         """Fill the pages of a bucket, from the last to the first, taking overflow pages from `spare`."""
@@ -333,9 +328,9 @@ class Index(IndexHeader):
         while len(slots) > _SLOTS:
             cut = (len(slots) - 1) // _SLOTS * _SLOTS
             number = spare.pop()
-            self._write_page(number, slots[cut:], link)
+            self._write_page(number, page_of(slots[cut:], link))
             slots, link = slots[:cut], number
-        self._write_page(bucket + (bucket >> _SHIFT), slots, link)
+        self._write_page(bucket + (bucket >> _SHIFT), page_of(slots, link))
 
     def slots(self) -> Iterator[tuple[int, bytes]]:
         """Every slot in use, with its tag, in no order. O(buckets).
@@ -345,21 +340,9 @@ class Index(IndexHeader):
         """
         for bucket in range(self.bucket_count):
             for at, page in self._chain(bucket):
-                _check_seal(at, page)
+                check_seal(at, page)
                 start = _SLOTS_AT
                 for tag in page[:_SLOTS]:
                     if tag:
                         yield tag, page[start : start + _SLOT_BYTES]
                     start += _SLOT_BYTES
-
-
-def _page(slots: list[Slot], link: int) -> bytes:
-    """A page without its seal."""
-    tags = bytes([tag for tag, _ in slots]).ljust(_SLOTS_AT, b"\0")
-    page = b"".join([tags, *[packed for _, packed in slots]]).ljust(_LINK_AT, b"\0")
-    return (page + fmt.LINK.pack(link)).ljust(_SEAL_AT, b"\0")
-
-
-def _check_seal(at: int, page: bytes) -> None:
-    if _hash64(page[:_SEAL_AT], at) != int.from_bytes(page[_SEAL_AT:], "little"):
-        raise CorruptIndexError("a bucket of the index is damaged", offset=at)

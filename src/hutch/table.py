@@ -13,7 +13,8 @@ from hutch import format as fmt
 from hutch.files import MappedFile
 from hutch.format import hash64
 from hutch.header import Identity, masks
-from hutch.index import Index, Slot
+from hutch.index import Index
+from hutch.pages import Slot
 from hutch.records import NamedTuple
 
 __all__ = ["Table", "arrange", "create", "fill", "pack_slot"]
