@@ -1,4 +1,4 @@
-"""How the entries of a bucket part when it is split: none is lost, none comes twice, and each goes where its hash says."""
+"""How the entries of a bucket part when it is split: none is lost, none comes twice, each goes where its hash says."""
 
 from __future__ import annotations
 

@@ -34,14 +34,17 @@ __all__ = ["File", "FileSystem", "MappedFile", "View", "Words", "words_of"]
 _STORE_LIMIT_BYTES = 16 * 1024
 # No call moves 2 GiB: Linux does less than it was asked for, and others refuse.
 _MAX_CALL_BYTES = 1024 * 1024 * 1024
-# A file above this size is read with pread until it has seen so many reads: a mapping makes whole
-# neighbourhoods of each page resident, which a process that wants a few values should not pay for.
+# A file above this size is read with pread until it has seen some reads: a mapping makes whole neighbourhoods of each
+# page resident, which a process that wants a few values should not pay for. A large one sees many: by then all of a
+# smaller one may be resident, which is bearable, as where an index is as large as that, the heap is much larger.
 _COLD_FILE_BYTES = 4 * 1024 * 1024
-_COLD_READS = 2100  # a look-up needs two of the heap
+_COLD_READS = 64
+_LARGE_FILE_BYTES = 12 * 1024 * 1024
+_COLD_READS_IF_LARGE = 2100  # a look-up needs two of the heap
 _HEAD_BYTES = 4096  # read again and again: in the index the header
 _PAGE_BYTES = mmap.PAGESIZE
 # How much is filled ahead of stores at a time: the first time, and the most.
-_FIRST_FILL_BYTES = 16 * 1024
+_FIRST_FILL_BYTES = 64 * 1024
 _MAX_FILL_BYTES = 512 * 1024
 _ZEROS = memoryview(bytes(_MAX_FILL_BYTES))
 _FILL_LEFT_BYTES = 32 * 1024  # with less, it is time for more
@@ -345,20 +348,25 @@ class _ColdView:
         self._file = file
         self._size_bytes = size_bytes
         self._promote = promote
-        self._reads_left = _COLD_READS
+        self._reads_left = _COLD_READS if size_bytes <= _LARGE_FILE_BYTES else _COLD_READS_IF_LARGE
         self._head: View | None = None
+
+    def head(self) -> View:
+        """A mapping of the first bytes."""
+        if self._head is None:
+            self._head = self._file.map(min(_HEAD_BYTES, self._size_bytes))
+        return self._head
 
     def __getitem__(self, span: slice) -> bytes:
         if span.stop <= _HEAD_BYTES:
-            if self._head is None:
-                self._head = self._file.map(min(_HEAD_BYTES, self._size_bytes))
-            return self._head[span]
-        self._reads_left -= 1
-        if self._reads_left == 0:
+            return self.head()[span]
+        self._reads_left = left = self._reads_left - 1
+        if not left:
             self._promote()
-        start = span.start
-        size_bytes = min(span.stop, self._size_bytes) - start
-        return self._file.read_at(start, size_bytes) if size_bytes > 0 else b""
+        start, stop = span.start, span.stop
+        if stop > self._size_bytes:
+            stop = self._size_bytes
+        return self._file.read_at(start, stop - start) if stop > start else b""
 
     def __setitem__(self, place: slice | int, data: Any) -> None:
         raise TypeError("a cold view is only read")
@@ -371,11 +379,11 @@ class MappedFile:
     """A file read and written in slices of `view`, which is a mapping once that pays.
 
     `view` is replaced, never resized: a slice taken by another thread stays valid, and one that reaches
-    past the end of an old view comes back short, which its reader answers with `refresh`. `words` is the same memory,
-    for the index.
+    past the end of an old view comes back short, which its reader answers with `refresh`. `words` is the same memory
+    (of a file that is not mapped yet, the head), for who asks for it.
     """
 
-    __slots__ = ("_fill_bytes", "_filled", "file", "hot", "view", "words")
+    __slots__ = ("_fill_bytes", "_filled", "_has_words", "file", "hot", "view", "words")
 
     def __init__(self, file: File, *, hot: bool = False) -> None:
         self.file = file
@@ -384,6 +392,7 @@ class MappedFile:
         self._fill_bytes = _FIRST_FILL_BYTES
         self.view: View = b""  # type: ignore[assignment]  # an empty file cannot be mapped
         self.words: Words = _WordsOf(self.view)
+        self._has_words = False
         self.refresh()
 
     def refresh(self) -> None:
@@ -395,7 +404,14 @@ class MappedFile:
             self.view = self.file.map(size_bytes)
         else:
             self.view = _ColdView(self.file, size_bytes, self.warm)
-        self.words = words_of(self.view)
+        if self._has_words:
+            self.make_words()
+
+    def make_words(self) -> None:
+        """Have `words`, from now on."""
+        self._has_words = True
+        view = self.view
+        self.words = words_of(view.head() if isinstance(view, _ColdView) else view)
 
     def warm(self) -> None:
         """From now on use a mapping, whatever the size (a writer needs one)."""

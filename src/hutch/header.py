@@ -43,6 +43,7 @@ class IndexHeader:
 
     def __init__(self, file: MappedFile) -> None:
         self.file = file
+        file.make_words()
         self.number = 0  # the version word as of the last `load` or update; even
         # Threads of one handle share the fields below: none may load while another is inside an update.
         # (One that its own thread may take again: it may have been interrupted between the last line and the release.)
