@@ -151,8 +151,10 @@ class Heap:
         needed = end_block * fmt.BLOCK_BYTES
         have = len(self.file.view)
         if have < needed:
-            # A new mapping starts without pages, so it had better be a rare one.
-            self.file.grow(needed, needed + min(max(needed >> 1, _GROWTH_BYTES), _MAX_GROWTH_BYTES))
+            # A new mapping starts without pages, so it had better be a rare one. On a full disk, what close() cuts off
+            # again is the room for what else it does.
+            least, better = (min(max(needed >> part, _GROWTH_BYTES), _MAX_GROWTH_BYTES) for part in (3, 1))
+            self.file.grow(needed + least, needed + better)
 
     def write(self, extents: list[tuple[int, bytes | memoryview]]) -> None:
         """Write values at their offsets, neighbours together."""

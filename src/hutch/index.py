@@ -146,7 +146,7 @@ class Index(IndexHeader):
         if have < needed:
             # A new mapping starts without pages, so it had better be a rare one.
             step = min(max(have >> 1, _GROWTH_BYTES), _MAX_GROWTH_BYTES)
-            self.file.grow(needed, have + step)
+            self.file.grow(max(needed, have + step))
         ready = max(needed, self.file.fill(self.table_bytes(self.bucket_count)))
         pages = (ready - _HEADER) // _BUCKET
         self.room_for_buckets = pages // _STRIDE * (_STRIDE - 1) - 2 * _STRIDE

@@ -125,7 +125,7 @@ class Journal:
         """
         have = len(self.file.view)
         if have < end:
-            self.file.grow(end, end + min(max(have, _FIRST_GROWTH_BYTES), _MAX_GROWTH_BYTES))
+            self.file.grow(end + min(max(have, _FIRST_GROWTH_BYTES), _MAX_GROWTH_BYTES))
 
     def append(self, position: int, sequence: int, count: int, payload: bytes) -> int:
         """Write a record into reserved space; returns the offset behind it."""
