@@ -41,6 +41,40 @@ class Identity(NamedTuple):
 class IndexHeader:
     """Typed access to the header. Fields mirror the file as of the last `load` or `store`."""
 
+    # Slots are quicker; and a dict beside them, so that a test may put something in the place of a method.
+    __slots__ = (
+        "__dict__",
+        "_load_lock",
+        "base_sequence",
+        "bucket_count",
+        "changed_lines",
+        "checked",
+        "checkpoints",
+        "dead_bytes",
+        "directory_bytes",
+        "directory_file_bytes",
+        "directory_mtime_ns",
+        "file",
+        "first_line",
+        "header_offset",
+        "heap_blocks",
+        "heap_floor",
+        "high_mask",
+        "identity",
+        "is_loading",
+        "journal_bytes",
+        "key_count",
+        "live_blocks",
+        "low_mask",
+        "most_keys",
+        "number",
+        "overflow_free",
+        "overflow_used",
+        "room_for_buckets",
+        "salt",
+        "sequence",
+    )
+
     def __init__(self, file: MappedFile) -> None:
         self.file = file
         file.make_words()

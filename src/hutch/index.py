@@ -45,6 +45,8 @@ Position = tuple[int, int]  # offset of the bucket in the file, slot
 class Index(IndexHeader):
     """The table. Lookups are lock-free; everything else happens under the writer lock, inside an update."""
 
+    __slots__ = ()
+
     # --- lookup: O(1) ---
 
     def locate(self, key_hash: int) -> tuple[int, int, int, int, int, int] | None:

@@ -129,8 +129,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             handle.is_busy = False
             return False
         blocks = (size + 511) >> 9
-        reused = None if free is None else free.take(blocks)
-        if reused is None:
+        if free is None or (reused := free.take(blocks)) is None:
             heap_blocks += blocks
         else:
             offset = reused << 9
@@ -167,7 +166,8 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
             start = at + 16 + slot * 32
             view[start : start + 32] = _pack_slot(key_hash & 0xFFFFFFFF, checksum, flagged, offset, size)
             view[at + slot] = tag
-            words[at + 504 >> 3] = _hash64(view[at : at + 504], at)
+            seal = at + 504
+            words[seal >> 3] = _hash64(view[at:seal], at)
             index.key_count = key_count = index.key_count + 1
             if stays:
                 # As `Index.end_update`, of which nothing else has changed.
@@ -220,8 +220,7 @@ def _replace(
         old_blocks = (old_size + 511) >> 9
         blocks = (size + 511) >> 9
         heap_blocks = index.heap_blocks
-        reused = None if free is None else free.take(blocks)
-        if reused is None:
+        if free is None or (reused := free.take(blocks)) is None:
             offset = heap_blocks << 9
             heap_blocks += blocks
         else:
