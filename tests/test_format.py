@@ -85,6 +85,7 @@ STRUCTS = {
     ("Journal header", 0, 64): fmt.JOURNAL_HEADER,
     ("Record", 0, 24): fmt.RECORD_HEADER,
     ("Operation", 0, 40): fmt.OPERATION,
+    ("Line record", 0, 16): fmt.LINE_RECORD_TAIL,
     ("Index header", fmt.WORD_START, fmt.WORD_END): fmt.WORD,
     ("Index header", fmt.STATE_AT, fmt.STATE_AT + 64): fmt.STATE,
     ("Index header", fmt.TABLE_AT, fmt.TABLE_AT + 24): fmt.TABLE,
@@ -151,7 +152,9 @@ def test_constants() -> None:
     assert listed.keys() == actual.keys()
     for name, value in actual.items():
         text = listed[name]
-        assert (text.strip('`"').encode() if isinstance(value, bytes) else number(text)) == value, name
+        assert (text.strip('`"').replace("␣", " ").encode() if isinstance(value, bytes) else number(text)) == value, (
+            name
+        )
 
 
 def test_texts_of_the_directory() -> None:
@@ -229,7 +232,7 @@ class PageReader:
             for suffix in (".dat", ".dir", ".log", ".idx")
         )
         self.entries: dict[bytes, Entry] = {}
-        self.id = self.generation = self.sequence = 0
+        self.id = self.generation = self.sequence = self.line_record_count = 0
         base_sequence = trusted = None
         if self.journal:
             heads = []
@@ -271,6 +274,14 @@ class PageReader:
     def records(self) -> Iterator[tuple[int, bytes]]:
         position, sequence = 1024, self.sequence
         while position + 32 <= len(self.journal):
+            if self.journal[position] == 0x0A:
+                record = self.line_record(position)
+                if record is None:
+                    return
+                position, sequence = record[0], sequence + 1
+                self.line_record_count += 1
+                yield sequence, record[1]
+                continue
             magic, _, size, number = struct.unpack_from("<IIQQ", self.journal, position)
             end = position + 32 + size
             if magic != 0x63657268 or number != sequence + 1 or end > len(self.journal):
@@ -281,6 +292,22 @@ class PageReader:
             payload = covered[24:]
             yield number, payload
             position, sequence = end, number
+
+    def line_record(self, position: int) -> tuple[int, bytes] | None:
+        """Where it ends, and the operation that it stands for."""
+        for mark in re.finditer(re.escape(b")  # "), self.journal[position : position + 2000]):
+            end = position + mark.end() + 8
+            line, checksum = struct.unpack("<QQ", self.journal[end : end + 16])
+            if xxhash.xxh3_64_intdigest(self.journal[position:end], self.salt ^ line) == checksum:
+                match = HUTCH_LINE.fullmatch(self.journal, position + 1, end)
+                assert match is not None
+                literal, offset, size, digits, comment = match.groups()
+                assert comment is None
+                key = key_of(literal)
+                assert len(key) <= 255
+                fields = 1, 0, 0, len(key), line, int(offset), int(size), int(digits, 16), 0
+                return end + 16, struct.pack("<BBHIQQQII", *fields) + key
+        return None
 
     def _redo(self, payload: bytes) -> None:
         position = 0
@@ -416,6 +443,11 @@ def fill(store: Store) -> dict[bytes, bytes]:
             del model[key]
         else:
             model[key] = change
+    # By the owner, one by one: with records that are lines.
+    odd_keys = [b")  # 01234567", b")  # " * 50, bytes(255), b"\xff" * 255, b"k" * 256, b"\"')  # \n"]
+    for key in [b"more %d" % number for number in range(20)] + odd_keys:
+        store.put(key, b"value of " + key)
+        model[key] = b"value of " + key
     return model
 
 
@@ -445,6 +477,7 @@ def test_reads_a_live_database(tmp_path: Path) -> None:
         model = fill(store)
         reader = PageReader(copy_files(tmp_path / "db", tmp_path / str(round_number)))
         assert any(reader.journal[1024:])
+        assert reader.line_record_count >= (24 if not round_number else 0)
         assert reader.contents() == model == dict(store.items())
         reader.check_index()
     store.close()

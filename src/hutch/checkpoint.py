@@ -74,7 +74,7 @@ def _is_mostly_dead(index: Index) -> bool:
 def _collect_patches(journal: Journal, index: Index) -> dict[int, tuple[int, fmt.Entry | None]]:
     """Old lines that have changed: offset to (bytes of the key literal, entry, or None for a dead line)."""
     patches: dict[int, tuple[int, fmt.Entry | None]] = {}
-    for record in journal.records(fmt.JOURNAL_HEADER_BYTES, index.base_sequence):
+    for record in journal.records(fmt.JOURNAL_HEADER_BYTES, index.base_sequence, insertions=False):
         for kind, key, entry, _ in operations(record.payload):
             if kind == fmt.OP_REPLACE:
                 patches[entry[0] & fmt.OFFSET_MASK] = len(fmt.key_literal(key)), entry

@@ -84,7 +84,8 @@ OFFSET_DIGITS = 15
 SIZE_DIGITS = 13
 MAX_OFFSET = 10**OFFSET_DIGITS - 1
 MAX_VALUE_BYTES = 10**SIZE_DIGITS - 1
-FIELDS_BYTES = len(", (") + OFFSET_DIGITS + len(", ") + SIZE_DIGITS + len(")  # ") + 8
+CHECKSUM_DIGITS = 8
+FIELDS_BYTES = len(", (") + OFFSET_DIGITS + len(", ") + SIZE_DIGITS + len(")  # ") + CHECKSUM_DIGITS
 SEQUENCE_SLOT_BYTES = 16 + len(" ") + 8
 SEQUENCE_SLOTS_AT = len(" hutch1 ") + 16 + len(" ") + 8 + len(" ") + 8 + len(" ")
 HEADER_COMMENT_BYTES = SEQUENCE_SLOTS_AT + SEQUENCE_SLOT_BYTES + len(" ") + SEQUENCE_SLOT_BYTES
@@ -106,6 +107,18 @@ def pack_fields(line: int, offset: int, size: int, checksum: int) -> bytes:
         return b", (%15d, %13d)  # %08x" % (offset, size, checksum)
     mark = _LOST_MARK if line & LOST else _NO_CHECKSUM
     return b", (%15d, %13d)  # %b" % (offset, size, mark)
+
+
+def unpack_fields(fields: bytes) -> tuple[int, int, int]:
+    """(offset, size, checksum) of what `pack_fields` has made of an entry that has all.
+
+    Raises:
+        ValueError: it is something else. (Not all else raises: pack it again, and compare.)
+    """
+    offset_at = len(", (")
+    size_at = offset_at + OFFSET_DIGITS + len(", ")
+    offset, size = fields[offset_at : offset_at + OFFSET_DIGITS], fields[size_at : size_at + SIZE_DIGITS]
+    return int(offset), int(size), int(fields[-CHECKSUM_DIGITS:], 16)
 
 
 def format_line(literal: bytes, entry: Entry, header: bytes = b"") -> bytes:
@@ -173,6 +186,12 @@ RECORD_CHECKSUM = Struct("<Q")
 RECORD_HEADER_BYTES = RECORD_HEADER.size
 RECORD_FRAME_BYTES = RECORD_HEADER.size + RECORD_CHECKSUM.size
 assert RECORD_FRAME_BYTES == 32
+
+# Or the line of a new key, with the newline before it, and this: its offset in the directory; a checksum of the line,
+# seeded with salt xor offset. Only for keys so short that a reader need not look far for the end of the line.
+LINE_RECORD_TAIL = Struct("<QQ")
+MAX_LINE_RECORD_KEY_BYTES = 255
+LINE_RECORD_MARK = b")  # "  # 8 digits, and the tail, behind one of these
 
 # kind, whether the value follows, key bytes, line (offset and flags), value offset, value bytes, checksum
 OPERATION = Struct("<BBHIQQQII")

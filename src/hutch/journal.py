@@ -3,6 +3,9 @@
 A record is believed when its magic, length, sequence number and checksum agree, the checksum being
 seeded with a salt that each checkpoint draws anew: stale records of an earlier round, zeros of a file
 that grew before its bytes arrived, and torn tails all end the scan.
+
+What most commits do, one insertion, may also be said by the line that it puts into the directory: a record of that kind
+costs half as much. Its checksum covers the offset of the line, which each insertion of a round moves on.
 """
 
 from __future__ import annotations
@@ -11,12 +14,16 @@ from collections.abc import Iterator
 
 from hutch import format as fmt
 from hutch.files import MappedFile
+from hutch.lines import decode_literal
 from hutch.records import NamedTuple
 
 __all__ = ["Journal", "JournalHeader", "Operation", "Record", "operations", "pack_operation"]
 
 _FIRST_GROWTH_BYTES = 16 * 1024
 _MAX_GROWTH_BYTES = 8 * 1024 * 1024
+_MAX_LINE_RECORD_BYTES = (
+    len("\n''") + len(r"\xff") * fmt.MAX_LINE_RECORD_KEY_BYTES + fmt.FIELDS_BYTES + fmt.LINE_RECORD_TAIL.size
+)
 
 
 class JournalHeader(NamedTuple):
@@ -81,6 +88,20 @@ def operations(payload: bytes) -> Iterator[Operation]:
         yield Operation(kind, key, (line, offset, size, checksum), value)
 
 
+def _insertion(text: bytes, line: int) -> bytes | None:
+    """The operation that a line record stands for; None if that is no line of hutch's, whatever its checksum says."""
+    literal, fields = text[1 : -fmt.FIELDS_BYTES], text[-fmt.FIELDS_BYTES :]
+    try:
+        key = decode_literal(literal)
+        offset, size, checksum = fmt.unpack_fields(fields)
+    except ValueError:
+        return None
+    written = fmt.format_line(fmt.key_literal(key), (line, offset, size, checksum))
+    if written != text[1:] or line & ~fmt.OFFSET_MASK or offset < 0 or size < 0:
+        return None
+    return fmt.OPERATION.pack(fmt.OP_INSERT, 0, 0, len(key), line, offset, size, checksum, 0) + key
+
+
 class Journal:
     """NAME.log, open."""
 
@@ -141,14 +162,26 @@ class Journal:
         self.file.write(position, bytes(end - position))
         self.file.file.sync()
 
-    def records(self, position: int, sequence: int) -> Iterator[Record]:
-        """Valid records from `position` on, the first of which must be number ``sequence + 1``."""
+    def records(self, position: int, sequence: int, *, insertions: bool = True) -> Iterator[Record]:
+        """Valid records from `position` on, the first of which must be number ``sequence + 1``.
+
+        Args:
+            insertions: False: those that are a line of the directory come without a payload.
+        """
         size = self.file.file.size()
         if len(self.file.view) < size:
             self.file.refresh()
         view = self.file.view
         while position + fmt.RECORD_FRAME_BYTES <= size:
             head = view[position : position + fmt.RECORD_HEADER_BYTES]
+            if head[:1] == b"\n":
+                found = self._line_record(position)
+                payload = found and (_insertion(*found) if insertions else b"")
+                if found is None or payload is None:
+                    return
+                position, sequence = position + len(found[0]) + fmt.LINE_RECORD_TAIL.size, sequence + 1
+                yield Record(sequence, payload, position)
+                continue
             magic, _, payload_bytes, number = fmt.RECORD_HEADER.unpack_from(head)
             end = position + fmt.RECORD_FRAME_BYTES + payload_bytes
             if magic != fmt.RECORD_MAGIC or number != sequence + 1 or end > size:
@@ -159,6 +192,20 @@ class Journal:
                 return
             yield Record(number, covered[fmt.RECORD_HEADER_BYTES :], end)
             position, sequence = end, number
+
+    def _line_record(self, position: int) -> tuple[bytes, int] | None:
+        """The line, with the newline before it, and its offset, of a record that is one; None if it does not count."""
+        chunk = self.file.view[position : position + _MAX_LINE_RECORD_BYTES]
+        mark = chunk.find(fmt.LINE_RECORD_MARK)
+        while mark >= 0:  # a key may have some, too
+            end = mark + len(fmt.LINE_RECORD_MARK) + fmt.CHECKSUM_DIGITS
+            if end + fmt.LINE_RECORD_TAIL.size > len(chunk):
+                return None
+            line, checksum = fmt.LINE_RECORD_TAIL.unpack_from(chunk, end)
+            if fmt.hash64(chunk[:end], self.salt ^ line) == checksum:
+                return chunk[:end], line
+            mark = chunk.find(fmt.LINE_RECORD_MARK, mark + 1)
+        return None
 
     def empty(self) -> None:
         """Cut everything off. Only the last handle may: others would have mapped it."""

@@ -37,6 +37,8 @@ _VISIBLE_SECONDS = 0.001
 _PAUSE_SECONDS = 0.0002
 # Of a line, besides what stands between the quotes.
 _LINE_BYTES = len("\n''") + fmt.FIELDS_BYTES + 1
+# Of a record, besides the key: of one that is a line, or of another.
+_RECORD_BYTES = max(_LINE_BYTES + fmt.LINE_RECORD_TAIL.size, fmt.RECORD_FRAME_BYTES + fmt.OPERATION_BYTES)
 _YES = b"\1"
 _NO = b"\0"
 
@@ -174,7 +176,7 @@ class Owning(Shared):
             log.file.view,
             len(directory) - _LINE_BYTES,
             heap.file.fill(index.heap_blocks << fmt.BLOCK_SHIFT) - fmt.BLOCK_BYTES,
-            min(log.file.fill(index.journal_bytes), JOURNAL_LIMIT_BYTES),
+            min(log.file.fill(index.journal_bytes), JOURNAL_LIMIT_BYTES) - _RECORD_BYTES,
             self.seed,
             log.salt,
             int.from_bytes(self.owner_gate + index.file.view[fmt.GATE_END : fmt.GATE_END + 4], "little"),

@@ -172,7 +172,7 @@ def _find_clear(journal: Journal) -> int:
     """Sequence number of the last commit that emptied the database, or 0."""
     assert journal.header is not None
     cleared = 0
-    for record in journal.records(fmt.JOURNAL_HEADER_BYTES, journal.header.base_sequence):
+    for record in journal.records(fmt.JOURNAL_HEADER_BYTES, journal.header.base_sequence, insertions=False):
         if _clears(record):
             cleared = record.sequence
     return cleared

@@ -26,6 +26,7 @@ _hash_key = fmt.hash64
 _hash64 = fmt.hash64
 _key_literal = fmt.key_literal
 _pack_slot = fmt.SLOT.pack
+_pack_tail = fmt.LINE_RECORD_TAIL.pack
 _pack_counts = Struct("<6Q").pack  # the first of `fmt.STATE`: what an insertion changes
 _pack_state = fmt.STATE.pack
 _unpack_place = Struct("<8xQQQ").unpack_from  # of `fmt.SLOT`: line, offset, size
@@ -40,6 +41,7 @@ assert (fmt.SLOTS_AT, fmt.SLOT_BYTES, fmt.LINK_AT, fmt.LINK.size, fmt.SEAL_AT) =
 assert (fmt.WORD_START, fmt.PENDING_AT, fmt.GATE_END, fmt.BUCKET_LOAD, fmt.INLINE_LIMIT_BYTES) == (8, 16, 20, 6, 4096)
 assert (fmt.STATE_AT, fmt.STATE.size, fmt.CHECKSUM_MASK, fmt.HASH_LOW_MASK) == (32, 64, 0xFFFFFFFF, 0xFFFFFFFF)
 assert (fmt.OPERATION_BYTES, fmt.RECORD_FRAME_BYTES, len(r"\xff")) == (40, 32, 4)
+assert fmt.MAX_LINE_RECORD_KEY_BYTES == 255 < len(fmt.KEY_LENGTHS)
 
 
 class _Records(dict[int, "tuple[Callable[..., bytes], bytes, bytes]"]):
@@ -92,10 +94,11 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         length = len(key)
         end = index.directory_bytes
         position = index.journal_bytes
-        record_end = position + 72 + length
         heap_blocks = index.heap_blocks
         offset = heap_blocks << 9
-        if record_end > journal_limit or offset + size > heap_limit or size - 1 >> 12:  # 1 to 4096 bytes
+        most = 4 * length  # of the key's literal, without its quotes
+        # Values of 1 to 4096 bytes.
+        if position + most > journal_limit or offset + size > heap_limit or size - 1 >> 12:
             return False
         handle.is_busy = True
         handle.depth = 1
@@ -123,7 +126,7 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         slot = tags.find(0)
         # Whether it has a place, and the table need not grow.
         stays = slot < 15 and index.key_count < index.most_keys
-        if end + 4 * length > directory_limit or not (stays or index.bucket_count < index.room_for_buckets):
+        if end + most > directory_limit or not (stays or index.bucket_count < index.room_for_buckets):
             view[16] = 0
             handle.depth = 0
             handle.is_busy = False
@@ -141,23 +144,29 @@ def put_as_owner(handle: Handle, key: bytes, value: bytes) -> bool:
         line = end + 1
         directory_end = end + len(text)
         directory[end:directory_end] = text
-        if length < 256 and length < -size & 511:
-            heap[offset : offset + size + 1 + length] = b"".join((value, _KEY_LENGTHS[length], key))
-            flagged = line | _KEYED
+        # The value does not travel along, as in a durable commit: it need not be safe before the next sync.
+        if length < 256:
+            if length < -size & 511:
+                heap[offset : offset + size + 1 + length] = b"".join((value, _KEY_LENGTHS[length], key))
+                flagged = line | _KEYED
+            else:
+                heap[offset : offset + size] = value
+                flagged = line
+            record = text + _pack_tail(line, _hash64(text, salt ^ line))
         else:
             heap[offset : offset + size] = value
             flagged = line
-        sequence = index.sequence + 1
-        # The value does not travel along, as in a durable commit: it need not be safe before the next sync.
-        pack, head, kind = _INSERTIONS[length]
-        record = pack(head, sequence, kind, line, offset, size, checksum, key)
+            pack, head, kind = _INSERTIONS[length]
+            record = pack(head, index.sequence + 1, kind, line, offset, size, checksum, key)
+            record += _hash64(record, salt).to_bytes(8, "little")
+        record_end = position + len(record)
         stage = _COMMITTING
-        journal[position:record_end] = record + _hash64(record, salt).to_bytes(8, "little")
+        journal[position:record_end] = record
         stage = _COMMITTED
         words[1] = number | 1  # as `Index.begin_update`: readers wait
         if index.is_loading:
             index.wait_for_loading()
-        index.sequence = sequence
+        index.sequence = sequence = index.sequence + 1
         index.journal_bytes = record_end
         index.directory_bytes = directory_end
         index.heap_blocks = heap_blocks
@@ -293,9 +302,9 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
         number = index.number  # first: see `put_as_owner`
         length = len(key)
         position = index.journal_bytes
-        record_end = position + 72 + length
-        if record_end > journal_limit:
+        if position + 4 * length > journal_limit:
             return None
+        record_end = position + 72 + length
         handle.is_busy = True
         handle.depth = 1
         view[16] = 1  # pending
