@@ -78,6 +78,12 @@ def test_a_seal() -> None:
     page = page_of([(7, bytes(range(32)))], 17)
     sealed = page + hash64(page, 4096).to_bytes(8, "little")
     check_seal(4096, sealed)
-    for damaged, at in ((sealed, 4608), (b"\1" + sealed[1:], 4096), (sealed[:-1] + bytes((sealed[-1] ^ 1,)), 4096)):
+    full = bytes(16 * (1,)) + page[16:]
+    for damaged, at in (
+        (full + hash64(full, 4096).to_bytes(8, "little"), 4096),
+        (sealed, 4608),
+        (b"\1" + sealed[1:], 4096),
+        (sealed[:-1] + bytes((sealed[-1] ^ 1,)), 4096),
+    ):
         with pytest.raises(CorruptIndexError, match="damaged"):
             check_seal(at, damaged)

@@ -44,9 +44,10 @@ def check_seal(at: int, page: bytes) -> None:
     """Look at a page with its seal, found at that offset.
 
     Raises:
-        CorruptIndexError: it is not as it was written.
+        CorruptIndexError: it is not as it was written; or somebody has sealed what nobody would write: who looks for a
+            free slot relies on a zero behind the tags.
     """
-    if hash64(page[:_SEAL_AT], at) != int.from_bytes(page[_SEAL_AT:], "little"):
+    if hash64(page[:_SEAL_AT], at) != int.from_bytes(page[_SEAL_AT:], "little") or page[_SLOTS]:
         raise CorruptIndexError("a bucket of the index is damaged", offset=at)
 
 
