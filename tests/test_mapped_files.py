@@ -151,3 +151,29 @@ def test_the_same_memory_as_numbers(growing: MappedFile) -> None:
         words[1] = 0xFEDC_BA98_7654_3210
         assert words[1] == 0xFEDC_BA98_7654_3210
     assert growing.view[0:24] == bytes(range(8)) + bytes.fromhex("1032547698badcfe") + bytes(range(16, 24))
+
+
+def test_what_is_not_mapped_has_no_numbers_that_anything_agrees_with(file: MappedFile) -> None:
+    file.make_words()
+    assert file.words[1] == int.from_bytes(file.view[8:16], "little")
+    assert file.mapped_words[1] == -1
+    file.warm()
+    assert file.mapped_words[1] == file.words[1] == int.from_bytes(file.view[8:16], "little")
+    file.close()
+    assert file.mapped_words[1] == -1
+
+
+def test_a_value_comes_before_and_after_its_files_are_mapped(tmp_path: Path) -> None:
+    base = os.fspath(tmp_path / "db")
+    pairs = {b"%d" % number: b"%d" % -number * 100 for number in range(60_000)}
+    with hutch.dbm.open(base, "n") as db:
+        db.update(pairs)
+    assert os.path.getsize(base + ".idx") > 4 << 20
+    with hutch.dbm.open(base, "r") as db:
+        index = db.store.index
+        assert index is not None
+        assert index.file.mapped_words[1] == -1
+        for key in list(pairs)[::200]:
+            assert db[key] == pairs[key]
+        assert index.file.mapped_words[1] == index.number
+        assert b"missing" not in db

@@ -110,16 +110,16 @@ class Database(OrderedAccess, MutableMapping[bytes, bytes]):
         if index is not None and store.transaction is None:
             # `Reader.get` for a small value, without the call.
             file = index.file
-            if file.words[1] == index.number:
+            if file.mapped_words[1] == index.number:
                 key_hash = _hash_key(key, store.seed)
                 bucket = key_hash & index.high_mask
                 if bucket >= index.bucket_count:
                     bucket &= index.low_mask
                 at = 4096 + (bucket + (bucket >> 3)) * 512
-                page = file.view[at : at + 512]
-                place = _PLACES[page.find(key_hash >> 56 or 255)]
+                view = file.view
+                place = _PLACES[view[at : at + 16].find(key_hash >> 56 or 255)]
                 if place:
-                    checksum, offset, size = _unpack_extent(page, place)
+                    checksum, offset, size = _unpack_extent(view, at + place)  # type: ignore[arg-type]
                     length = len(key)
                     if length < 256:
                         # Where the key is not behind the value, the checksum, which is bound to it, will not agree.

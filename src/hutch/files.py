@@ -98,6 +98,10 @@ class _WordsOf:
         self._view[8 * number : 8 * number + 8] = value.to_bytes(8, "little")
 
 
+# The numbers of no memory: what is compared with them is not found equal.
+_NO_WORDS: Any = (-1,) * 3
+
+
 def words_of(view: View) -> Words:
     """The quickest there is: neither a slice nor bytes need be made."""
     if isinstance(view, mmap.mmap) and sys.byteorder == "little":
@@ -380,10 +384,11 @@ class MappedFile:
 
     `view` is replaced, never resized: a slice taken by another thread stays valid, and one that reaches
     past the end of an old view comes back short, which its reader answers with `refresh`. `words` is the same memory
-    (of a file that is not mapped yet, the head), for who asks for it.
+    (of a file that is not mapped yet, the head), for who asks for it; `mapped_words` too, but without any number in it
+    where `view` is no buffer.
     """
 
-    __slots__ = ("_fill_bytes", "_filled", "_has_words", "file", "hot", "view", "words")
+    __slots__ = ("_fill_bytes", "_filled", "_has_words", "file", "hot", "mapped_words", "view", "words")
 
     def __init__(self, file: File, *, hot: bool = False) -> None:
         self.file = file
@@ -392,6 +397,7 @@ class MappedFile:
         self._fill_bytes = _FIRST_FILL_BYTES
         self.view: View = b""  # type: ignore[assignment]  # an empty file cannot be mapped
         self.words: Words = _WordsOf(self.view)
+        self.mapped_words: Words = _NO_WORDS
         self._has_words = False
         self.refresh()
 
@@ -412,6 +418,7 @@ class MappedFile:
         self._has_words = True
         view = self.view
         self.words = words_of(view.head() if isinstance(view, _ColdView) else view)
+        self.mapped_words = self.words if isinstance(view, mmap.mmap) else _NO_WORDS
 
     def warm(self) -> None:
         """From now on use a mapping, whatever the size (a writer needs one)."""
@@ -473,4 +480,5 @@ class MappedFile:
         """Drop the mapping (a view that somebody still holds keeps it alive) and close the file."""
         self.view = b""  # type: ignore[assignment]
         self.words = _WordsOf(self.view)
+        self.mapped_words = _NO_WORDS
         self.file.close()
