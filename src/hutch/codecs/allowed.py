@@ -239,7 +239,7 @@ def _defaultdict(walk: Walk, items: list[Any]) -> bool:
 
 def _bytearray(walk: Walk, items: list[Any]) -> bool:
     if len(items) == 2:
-        return walk.text(items[0]) is not None and walk.text(items[1]) in ("latin-1", "latin1")
+        return walk.is_text(items[0]) and walk.text(items[1]) in ("latin-1", "latin1")
     return _blob(walk, items)
 
 
@@ -248,11 +248,11 @@ def _blob(walk: Walk, items: list[Any]) -> bool:
 
 
 def _latin1(walk: Walk, items: list[Any]) -> bool:
-    return len(items) == 2 and walk.text(items[0]) is not None and walk.text(items[1]) == "latin1"
+    return len(items) == 2 and walk.is_text(items[0]) and walk.text(items[1]) == "latin1"
 
 
 def _texts(walk: Walk, items: list[Any]) -> bool:
-    return all(walk.text(item) is not None for item in items)
+    return all(walk.is_text(item) for item in items)
 
 
 def _fraction(walk: Walk, items: list[Any]) -> bool:
@@ -264,7 +264,7 @@ def _fraction(walk: Walk, items: list[Any]) -> bool:
 
 
 def _decimal(walk: Walk, items: list[Any]) -> bool:
-    return len(items) == 1 and walk.text(items[0]) is not None
+    return len(items) == 1 and walk.is_text(items[0])
 
 
 def _one(walk: Walk, items: list[Any]) -> bool:
@@ -277,7 +277,7 @@ def _one(walk: Walk, items: list[Any]) -> bool:
 
 
 def _address(walk: Walk, items: list[Any]) -> bool:
-    return len(items) == 1 and (type(items[0]) is int or walk.text(items[0]) is not None)
+    return len(items) == 1 and (type(items[0]) is int or walk.is_text(items[0]))
 
 
 def _getattr(walk: Walk, items: list[Any]) -> bool:
@@ -288,7 +288,7 @@ def _getattr(walk: Walk, items: list[Any]) -> bool:
 
 
 def _zone(walk: Walk, items: list[Any]) -> bool:
-    return len(items) == 2 and walk.text(items[0]) is not None and type(items[1]) in (int, bool)
+    return len(items) == 2 and walk.is_text(items[0]) and type(items[1]) in (int, bool)
 
 
 def _three(walk: Walk, items: list[Any]) -> bool:

@@ -29,18 +29,19 @@ __all__ = [
     "is_pair",
     "is_zone",
     "simple",
+    "sized",
 ]
 
 NO_TUPLES, NO_HASHING, FLAT, NO_SHARING, BUILT, DICTS = KINDS = range(6)
 
 
-def _sized(zeros: bytes) -> bytes:
+def sized(zeros: bytes) -> bytes:
     """A size in one byte, perhaps with zeros behind it, and as many bytes of anything."""
     return b"(?:" + b"|".join(re.escape(bytes((n,))) + zeros + b".{%d}" % n for n in range(256)) + b")"
 
 
 _START = rb"(?:\x80[\x00-\x05])?+"
-_SHORT, _LONG = _sized(b""), _sized(rb"\x00\x00\x00")
+_SHORT, _LONG = sized(b""), sized(rb"\x00\x00\x00")
 _ANY_MEMO, _COUNTED_MEMO = rb"(?:\x94|q.|r..\x00\x00)?+", rb"\x94?+"
 # BINGET and LONG_BINGET, but not of the module of a class whose name and STACK_GLOBAL come next.
 _NAME = rb"\x8c.[\w.]++\x94\x93"

@@ -101,6 +101,7 @@ class Walk:
         extensions: codes of copyreg's extension registry that it uses.
         end: where it stops; what is behind belongs to something else.
         is_late: something was given more when others held it already: their `work` is too small.
+        looked_into: where the text is that somebody has asked for.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Walk:
         self.extensions: list[int] = []
         self.end = 0
         self.is_late = False
+        self.looked_into: list[tuple[int, int]] = []
         self.judge = judge
         self.max_depth = max_depth
         self.work_left = max_work
@@ -125,6 +127,16 @@ class Walk:
 
     def text(self, item: Any) -> str | None:
         """The str that an atom on the stack stands for, or None if it is none."""
+        if type(item) is tuple:
+            self.looked_into.append(item)
+            return self._text(item)
+        return item if type(item) is str else None
+
+    def is_text(self, item: Any) -> bool:
+        """Whether an atom on the stack stands for a str."""
+        return self._text(item) is not None
+
+    def _text(self, item: Any) -> str | None:
         if type(item) is tuple:
             try:
                 return str(self.data[item[0] : item[1]], "utf-8", "surrogatepass")

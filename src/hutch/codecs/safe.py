@@ -37,6 +37,7 @@ from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.opcodes import Made, Walk, most_copied
+from hutch.codecs.templates import Templates
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
 
 TYPE_CHECKING = False
@@ -52,6 +53,9 @@ __all__ = ["SafePickle"]
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 1000  # of lists in lists the C pickler writes about as many
 _WORK_PER_BYTE = 64
+_MAX_KNOWN_BYTES = 16 << 10  # of a pickle that may look like one that is remembered
+# What is known of one that does, as of one found at a glance: `hutch.codecs.templates` says why it is not deep.
+_KNOWN = (True, False, True, 0)
 
 
 class SafePickle(Codec):
@@ -102,6 +106,9 @@ class SafePickle(Codec):
         # As `look` found of the last pickle that was told at a glance: the next one is likely to be like it.
         self._kind = 0
         self._names_classes = False
+        self._templates = Templates()
+        self._max_known = min(max_bytes, _MAX_KNOWN_BYTES)
+        self._is_template = False  # the last one was told by one
         self._entries = dict(DATA)
         if numpy:
             from hutch.codecs.arrays import ENTRIES
@@ -155,14 +162,17 @@ class SafePickle(Codec):
         """
         if type(data) is not bytes:
             data = bytes(data)
-        if len(data) <= self._small and not self._names_classes and is_simple(data):
+        if not self._names_classes and len(data) <= self._small and is_simple(data):
             try:
                 return loads(data)
             except MemoryError:
                 raise
             except Exception as problem:
                 raise refuse(self, key, data, problem) from problem
-        found = self._look(key, data)
+        if self._is_template and len(data) <= self._max_known and data in self._templates:
+            found: tuple[bool, bool, bool, int] | None = _KNOWN
+        else:
+            found = self._look(key, data)
         try:
             # Without a global there is nothing that could be called.
             value = loads(data) if found is not None and not found[0] else self._unpickler(BytesIO(data)).load()
@@ -196,9 +206,14 @@ class SafePickle(Codec):
                 f"the value of key {show_key(key)} is a pickle of {size} bytes; max_bytes is {self._max_bytes}", key=key
             )
         found = look(data, self._names, self._max_depth, self._kind)
+        self._is_template = False
         if found is not None:
             self._names_classes, self._kind = found[0], found[3]
             return found
+        self._names_classes = True
+        if size <= self._max_known and data in self._templates:
+            self._is_template = True
+            return _KNOWN
         walk = Walk(
             data,
             self,
@@ -218,6 +233,9 @@ class SafePickle(Codec):
             raise
         except Exception as problem:  # a module that was allowed by name cannot be imported, or has no such class
             raise refuse(self, key, data, problem) from problem
+        # What NumPy's arrays may be made of depends on numbers and sizes.
+        if not any(module.partition(".")[0] == "numpy" for module, _ in walk.globals):
+            self._is_template = self._templates.learn(data, walk, self, self._max_depth)
         return None
 
     def _about(self, key: bytes, data: bytes, problem: CodecError) -> CodecError:

@@ -1,0 +1,150 @@
+r"""Remembers what harmless pickles look like: the next one that looks the same need not be gone over.
+
+Some pickles are told by a walk only (`hutch.codecs.opcodes`), which takes many times as long as unpickling. But the
+values of one shelf are of few shapes. A *template* is a pickle without the contents of what no verdict depends on: of
+text, bytes, numbers and frames. What is left are the opcodes, the indices of the memo, and the names of classes; and of
+each content that was dropped, its kind. One regular expression takes all of it out of a pickle.
+
+Whoever writes the first pickle may write the second one, too. So a template is remembered only if
+
+- the pickle has passed a walk;
+- all that is dropped are the arguments of such opcodes, as the standard library's pickletools finds them: so both
+  pickles have the same opcodes in the same order, whatever the contents are;
+- the walk has looked into none of these contents. It sees their kinds, which the template has, and their sizes, which
+  count where text and bytes are copied;
+- two more pickles with that template pass a walk with the smallest limits that any has: one with the shortest contents,
+  and one with the longest that there may be, 255 bytes;
+- it is so short that nothing can nest too deep in it.
+
+Where the regular expression does not know an opcode, or a content does not end in the pickle, it keeps all that
+follows: then only the same bytes once more look the same.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from hutch.codecs.forms import sized
+from hutch.codecs.opcodes import Walk
+from hutch.errors import CodecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hutch.codecs.opcodes import Judge
+
+__all__ = ["MAX_TEMPLATE_BYTES", "Templates"]
+
+MAX_TEMPLATE_BYTES = 1000  # of a pickle that a template is made of
+_MOST_TEMPLATES = 256
+_UNMATCHED = 32  # so many are made before any has been of use; then as many as have been
+_LEAST_LIMIT = 1 << 20  # of work, and of bytes copied: see `opcodes.most_copied`
+
+# Opcodes whose argument is dropped: the content that is the shortest, and the one that is the longest, or greatest.
+_SHORT, _LONG = b"\0", b"\xff" + b"z" * 255
+_WIDE_SHORT, _WIDE_LONG = b"\0\0\0\0", b"\xff\0\0\0" + b"z" * 255
+_CONTENTS = {
+    0x8C: (_SHORT, _LONG),  # SHORT_BINUNICODE
+    0x43: (_SHORT, _LONG),  # SHORT_BINBYTES
+    0x8A: (_SHORT, _LONG),  # LONG1
+    0x58: (_WIDE_SHORT, _WIDE_LONG),  # BINUNICODE
+    0x42: (_WIDE_SHORT, _WIDE_LONG),  # BINBYTES
+    0x4B: (b"\0", b"\xff"),  # BININT1
+    0x4D: (b"\0\0", b"\xff\xff"),  # BININT2
+    0x4A: (b"\0\0\0\x80", b"\xff\xff\xff\x7f"),  # BININT
+    0x47: (bytes(8), b"\x7f\xf8" + bytes(6)),  # BINFLOAT
+    0x95: (bytes(8), bytes(8)),  # FRAME
+}
+_WITH_CONTENT = rb"\x8cC\x8aXBKMJG\x95"
+# What is kept: opcodes without an argument; those of the memo, PROTO and GLOBAL with theirs; names where they are made;
+# and text that says what is to be done.
+_KEPT = rb"|".join(
+    (
+        rb"[\x94N\x88\x89()\]}\x8fasuetbR\x81\x85-\x87\x90-\x93012dlo]++",
+        rb"[hq\x80].",
+        rb"j....",
+        rb"\x8c.[\w.]++\x94?\x8c.[\w.]++\x94?\x93",
+        rb"\x8c.[\w.]++\x94?\x93",
+        rb"c[^\n]*+\n[^\n]*+\n",
+        rb"(?:X\x06\x00\x00\x00|\x8c\x06)latin1",
+        rb"(?:X\x09\x00\x00\x00|\x8c\x09)_unpickle",
+    )
+)
+#: Each match is a content, behind the opcode that ends the match before, and what is kept up to the next such opcode.
+_pieces = re.compile(
+    rb"(?:\A|(?<=[\x8cC\x8a])"
+    + sized(b"")
+    + rb"|(?<=K).|(?<=M)..|(?<=J).{4}|(?<=[G\x95]).{8}|(?<=[XB])"
+    + sized(rb"\x00\x00\x00")
+    + rb"|(?<=["
+    + _WITH_CONTENT
+    + rb"]))((?:"
+    + _KEPT
+    + rb")*+(?:["
+    + _WITH_CONTENT
+    + rb"]|.*+))",
+    re.DOTALL,
+)
+_kept: Callable[[bytes], list[bytes]] = _pieces.findall
+
+
+class Templates:
+    """The templates of one codec. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[bytes, ...]] = set()
+        self._made = self._hits = 0
+
+    def __contains__(self, data: bytes) -> bool:
+        """Whether a pickle that was let through looked like this one. O(len(data))."""
+        if tuple(_kept(data)) in self._known:
+            self._hits += 1
+            return True
+        return False
+
+    def learn(self, data: bytes, walk: Walk, judge: Judge, max_depth: int) -> bool:
+        """Remember the template of a pickle that `walk` has passed, if that is safe. O(len(data)), but slow."""
+        if len(data) > min(MAX_TEMPLATE_BYTES, max_depth) or self._made > self._hits + _UNMATCHED:
+            return False
+        self._made += 1
+        pieces = list(_pieces.finditer(data))
+        contents = [(piece.start(), piece.start(1)) for piece in pieces if piece.start() < piece.start(1)]
+        if not _arguments(data).issuperset(contents):
+            return False
+        # A content begins with its size, so that of an empty text is one, too.
+        if any(start < stop and begin <= end for begin, stop in walk.looked_into for start, end in contents):
+            return False
+        for which in (0, 1):
+            other = b"".join(
+                [
+                    (_CONTENTS[data[piece.start() - 1]][which] if piece.start() < piece.start(1) else b"") + piece[1]
+                    for piece in pieces
+                ]
+            )
+            again = Walk(other, judge, max_depth=max_depth, max_work=_LEAST_LIMIT, max_copied=_LEAST_LIMIT)
+            try:
+                again.run()
+            except CodecError:
+                return False
+            if again.end != len(other) or again.persistent:
+                return False
+        if len(self._known) >= _MOST_TEMPLATES:
+            self._known.clear()
+        self._known.add(tuple(_kept(data)))
+        return True
+
+
+def _arguments(data: bytes) -> set[tuple[int, int]]:
+    """Where the arguments are of the opcodes that have contents; none where somebody finds the pickle damaged."""
+    import pickletools
+
+    places: list[int] = []
+    try:
+        for _, _, place in pickletools.genops(data):
+            places.append(place or 0)
+    except Exception:  # noqa: BLE001  # it raises whatever damaged bytes lead to
+        return set()
+    places.append(len(data))
+    return {(place + 1, behind) for place, behind in pairwise(places) if data[place] in _CONTENTS}

@@ -1,0 +1,370 @@
+"""Templates of pickles: what looks like what a walk has let through is let through, and nothing else."""
+
+from __future__ import annotations
+
+import collections
+import pickle
+import random
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from ipaddress import ip_address
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+
+import attacks
+from hutch.codecs import SafePickle, opcodes, templates
+from hutch.codecs.opcodes import Made, Walk
+from hutch.codecs.templates import MAX_TEMPLATE_BYTES, Templates
+from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
+from test_codec_safe import MINE, Colour, Named, Point, Recipe, Row, Stack, Table
+
+KEY = b"key"
+ALLOWED = [*MINE, Named]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An attack that succeeds leaves something here."""
+    monkeypatch.chdir(tmp_path)
+    attacks.FIRED.clear()
+    yield
+    assert not attacks.FIRED
+    assert not list(tmp_path.iterdir())
+
+
+def word(chance: random.Random) -> str:
+    return "".join(chance.choices("abcdefghij", k=chance.randint(3, 12)))
+
+
+def number(chance: random.Random) -> int:
+    return chance.randint(256, 65535)
+
+
+def moment(chance: random.Random, zone: Any = UTC) -> datetime:
+    return datetime(2024, 1, 1, tzinfo=zone) + timedelta(minutes=chance.randrange(500_000))
+
+
+def odd_recipe(chance: random.Random) -> Any:
+    return Recipe(word(chance), collections.Counter({word(chance): number(chance)}))  # type: ignore[arg-type]
+
+
+def of_everything(chance: random.Random) -> Any:
+    return {UUID(int=chance.getrandbits(128))}, ip_address("::1"), PurePosixPath(word(chance), "x"), [b"b"]
+
+
+Shape = Callable[[random.Random], Any]
+SHAPES: dict[str, tuple[Shape, int]] = {
+    "an object with a Counter": (odd_recipe, 4),
+    "moments of two zones": (lambda c: {"a": moment(c), "b": moment(c, timezone(timedelta(hours=c.randint(1, 9))))}, 4),
+    "a moment of a ZoneInfo": (lambda c: {"at": moment(c, ZoneInfo("Europe/Berlin"))}, 4),
+    "an object with slots": (lambda c: Point(number(c), word(c)), 5),
+    "objects with slots": (lambda c: [Point(number(c), word(c)) for _ in range(4)], 4),
+    "a set": (lambda c: {"set": {word(c), word(c)}}, 3),
+    "a moment": (lambda c: [moment(c), {word(c)}], 3),
+    "a fraction": (lambda c: Fraction(number(c), 3), 4),
+    "a date in a tuple": (lambda c: {"k": (word(c), date(2024, 1, c.randint(1, 28)), {"z": number(c)})}, 4),
+    "bytes of protocol 2": (lambda c: [{c.randbytes(9)}, Decimal(number(c))], 2),
+    "subclasses": (lambda c: [Stack([word(c)]), Table(a=number(c)), Row(number(c), word(c)), {Colour.RED}], 2),
+    "keyword arguments": (lambda c: [Named(size=number(c)), (Colour.BLUE, {word(c)})], 4),
+    "addresses and paths": (of_everything, 4),
+}
+
+
+def pickles(name: str, count: int = 40) -> list[bytes]:
+    make, protocol = SHAPES[name]
+    chance = random.Random(name)
+    return [pickle.dumps(make(chance), protocol) for _ in range(count)]
+
+
+def outcome(codec: SafePickle, data: bytes) -> Any:
+    """What comes out: "refused", or the type of the value and its repr."""
+    try:
+        found = codec.decode(KEY, data)
+    except CodecError:
+        return "refused"
+    return type(found), shown(found)
+
+
+def shown(value: Any) -> str:
+    try:
+        return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    except Exception as problem:  # noqa: BLE001  # an object without all of its attributes
+        return str(problem)
+
+
+@pytest.fixture
+def walks(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What has been gone over."""
+    seen: list[bytes] = []
+    run = Walk.run
+
+    def counted(walk: Walk) -> None:
+        seen.append(walk.data)
+        run(walk)
+
+    monkeypatch.setattr(Walk, "run", counted)
+    return seen
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_values_of_one_shape_need_few_walks(name: str, walks: list[bytes]) -> None:
+    codec = SafePickle(ALLOWED)
+    for data in pickles(name):
+        assert shown(codec.decode(KEY, data)) == shown(pickle.loads(data))
+    assert walks
+    walks.clear()
+    chance = random.Random(5)
+    for data in (pickle.dumps(SHAPES[name][0](chance), SHAPES[name][1]) for _ in range(20)):
+        assert shown(codec.decode(KEY, data)) == shown(pickle.loads(data))
+    assert len(walks) < 20  # a number of another size, or a text that came before, makes another shape
+
+
+NAMES = (b"datetime", b"collections", b"Counter", b"builtins", b"system", b"bytearray", b"getattr")
+OPCODES = b"(.012NKabdehijlopqrstuR]}\x81\x85\x86\x87\x8c\x8f\x90\x91\x93\x94"
+
+
+def mutant(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
+    """A pickle that is not quite the same."""
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        at = chance.randrange(len(changed))
+        match chance.randrange(7):
+            case 0:
+                changed[at] = chance.randrange(256)
+            case 1:
+                del changed[at : at + chance.randrange(1, 4)]
+            case 2:
+                changed[at:at] = bytes((chance.choice(OPCODES),))
+            case 3:
+                other = chance.choice(others)
+                start = chance.randrange(len(other))
+                changed[at:at] = other[start : start + chance.randrange(20)]
+            case 4:  # what has a size, longer or shorter
+                changed[at] = (changed[at] + chance.choice((-1, 1, 3, 64))) & 255
+            case 5:  # another name
+                one, two = chance.choice(NAMES), chance.choice(NAMES)
+                changed = bytearray(bytes(changed).replace(bytes((len(one),)) + one, bytes((len(two),)) + two))
+            case 6:
+                changed[at : at + 8] = chance.randbytes(8)
+        if not changed:
+            return b"."
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_codec_that_knows_templates_decides_as_one_that_knows_none(seed: int) -> None:
+    chance = random.Random(seed)
+    everything = [data for name in SHAPES for data in pickles(name, 5)]
+    warm = {name: SafePickle(ALLOWED) for name in SHAPES}
+    for name, codec in warm.items():
+        for data in pickles(name):
+            codec.decode(KEY, data)
+        assert codec._templates._known, name
+    known = 0
+    for _ in range(1500):
+        name = chance.choice(list(SHAPES))
+        data = mutant(chance.choice(pickles(name, 5)), everything, chance)
+        codec = warm[name]
+        codec.decode(KEY, pickles(name, 1)[0])  # so that the next is looked at as one like it first
+        known += data in codec._templates
+        assert outcome(codec, data) == outcome(SafePickle(ALLOWED), data), data
+    assert known > 100
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_whatever_is_in_the_place_of_the_contents_passes_a_walk(name: str) -> None:
+    """A codec that has let one through lets the others through; so must one that has seen none."""
+    chance = random.Random(7)
+    codec = SafePickle(ALLOWED)
+    for data in pickles(name):
+        codec.decode(KEY, data)
+    tried = 0
+    for data in pickles(name):
+        if data not in codec._templates:
+            continue
+        for _ in range(20):
+            other = bytearray()
+            for piece in templates._pieces.finditer(data):
+                if piece.start() < piece.start(1):
+                    other += random_content(data[piece.start() - 1], chance)
+                other += piece[1]
+            tried += 1
+            assert bytes(other) in codec._templates
+            walk = Walk(other, SafePickle(ALLOWED), max_depth=1000, max_work=1 << 20, max_copied=1 << 20)
+            walk.run()
+            assert walk.end == len(other)
+            assert walk.globals == opcodes.walk(data).globals
+    assert tried
+
+
+def random_content(opcode: int, chance: random.Random) -> bytes:
+    if opcode in b"\x8cC\x8aXB":
+        size = chance.choice((0, 1, 2, 10, 254, 255))
+        content = bytes(chance.choices(b"abc.\n\0(R", k=size))
+        return bytes((size,)) + (b"\0\0\0" if opcode in b"XB" else b"") + content
+    if opcode == 0x95:
+        return bytes(8)
+    return chance.randbytes({0x4B: 1, 0x4D: 2, 0x4A: 4, 0x47: 8}[opcode])
+
+
+# What must not be learned.
+
+
+def learned(data: bytes, codec: SafePickle | None = None) -> bool:
+    codec = SafePickle(ALLOWED) if codec is None else codec
+    codec.decode(KEY, data)
+    return data in codec._templates
+
+
+def text(content: bytes) -> bytes:
+    return b"\x8c" + bytes((len(content),)) + content
+
+
+# No glance knows what begins with a tuple, in a dict, that holds a dict and a text for the second time.
+ODD = b"\x80\x04}\x94" + text(b"k") + b"\x94h\x01}\x86s"
+
+
+def test_something_odd_is_learned() -> None:
+    assert learned(ODD + b".")
+
+
+def test_a_name_that_comes_out_of_the_memo_is_looked_into() -> None:
+    names = b"]\x94(" + text(b"collections") + b"\x94" + text(b"OrderedDict") + b"\x94e"
+    harmless = ODD + names + b"h\x03h\x04\x93)R\x87."
+    assert not learned(harmless)
+    codec = SafePickle(ALLOWED)
+    codec.decode(KEY, harmless)
+    evil = harmless.replace(text(b"collections"), text(b"os")).replace(text(b"OrderedDict"), text(b"system"))
+    with pytest.raises(ForbiddenGlobalError, match=r"os\.system"):
+        codec.decode(KEY, evil)
+
+
+class Curious:
+    """Refuses a call with one text, and tells nobody which."""
+
+    def named(self, walk: Walk, module: str, name: str) -> tuple[str, str]:
+        return module, name
+
+    def stored(self, walk: Walk, where: tuple[str, str]) -> None: ...
+
+    def built(self, walk: Walk, target: Made, state: Any) -> None: ...
+
+    def called(self, walk: Walk, function: Made, arguments: Any, result: Made, opcode: str) -> None:
+        if any(walk.text(item) == "evil" for item in arguments.items):
+            raise ForbiddenGlobalError("calls evil", module="m", name="n")
+
+
+class Incurious(Curious):
+    def called(self, walk: Walk, function: Made, arguments: Any, result: Made, opcode: str) -> None:
+        assert all(walk.is_text(item) for item in arguments.items)
+
+
+@pytest.mark.parametrize(("judge", "is_learned"), [(Curious(), False), (Incurious(), True)])
+@pytest.mark.parametrize("content", [b"good", b""])
+def test_text_that_a_judge_asks_for_is_looked_into(judge: Any, is_learned: bool, content: bytes) -> None:
+    """Though it lets both of the others through that are tried."""
+    data = b"\x80\x04cm\nn\n" + text(content) + b"\x85R."
+    walk = Walk(data, judge)
+    walk.run()
+    known = Templates()
+    assert known.learn(data, walk, judge, 1000) == is_learned
+    assert (data in known) == is_learned
+
+
+def test_what_is_inside_of_a_text_is_no_opcode() -> None:
+    """The regular expression takes what looks like a name for one; here that is not where the unpickler sees it."""
+    data = b"\x80\x04" + text(b"ab\x94\x8c\x02cd\x94\x93K!") + b"."
+    assert b"!" not in b"".join(piece[1] for piece in templates._pieces.finditer(data))
+    walk = Walk(data)
+    walk.run()
+    assert not Templates().learn(data, walk, Incurious(), 1000)
+
+
+def test_what_doubles_with_each_call_is_not_learned_of_a_short_text() -> None:
+    path = text(b"builtins") + text(b"slice") + b"\x93\x94"
+
+    def doubled(content: bytes) -> bytes:
+        data = b"\x80\x04" + path + text(content) + b"\x94"
+        for memo in range(1, 14):
+            data += b"h\0h" + bytes((memo,)) + b"h" + bytes((memo,)) + b"\x86R\x94"
+        return data + b"."
+
+    codec = SafePickle(ALLOWED)
+    data = doubled(b"x")
+    walk = Walk(data, codec)
+    walk.run()
+    assert walk.end == len(data) <= MAX_TEMPLATE_BYTES
+    assert not Templates().learn(data, walk, codec, 1000)
+    with pytest.raises(LimitError, match="copies"):
+        Walk(doubled(b"x" * 255), codec, max_copied=opcodes.most_copied(len(data))).run()
+
+
+def test_what_could_nest_too_deep_is_not_learned() -> None:
+    data = pickles("an object with slots", 1)[0]
+    assert len(data) > 40
+    assert learned(data)
+    assert not learned(data, SafePickle(ALLOWED, max_depth=40))
+
+
+def test_numpy_s_arrays_are_not_learned() -> None:
+    numpy = pytest.importorskip("numpy")
+    for value in (numpy.arange(3), numpy.float64(7), numpy.array(["a", "b"]), numpy.array(5)):
+        for protocol in (2, 4, 5):
+            assert not learned(pickle.dumps({"k": (value, {}), "l": {1}}, protocol), SafePickle(numpy=True))
+
+
+def test_what_is_too_long_is_refused_whatever_it_looks_like() -> None:
+    codec = SafePickle(ALLOWED, max_bytes=200)
+    one, other = (pickle.dumps(Point(1, "x" * size), 4) for size in (20, 250))
+    assert learned(one, codec)
+    assert other in codec._templates
+    with pytest.raises(LimitError, match="max_bytes"):
+        codec.decode(KEY, other)
+
+
+def odd(count: int, more: int = 0) -> bytes:
+    return pickle.dumps({"k": ([None] * count, {1}, (2,) * more), "p": Point(1, 2)}, 3)
+
+
+def test_shapes_that_never_come_again_are_not_learned_for_ever(walks: list[bytes]) -> None:
+    codec = SafePickle(ALLOWED)
+    for count in range(200):
+        codec.decode(KEY, odd(count))
+    assert len(codec._templates._known) < 40
+    assert len(walks) < 200 + 2 * 40  # one each, and two more for those that were learned
+    for _ in range(100):
+        codec.decode(KEY, odd(3))
+    assert learned(odd(300), codec)  # once some have been of use
+
+
+def test_there_are_never_many() -> None:
+    codec = SafePickle(ALLOWED)
+    for count in range(600):
+        for _ in range(3):
+            codec.decode(KEY, odd(count % 150, count // 150))
+        assert 0 < len(codec._templates._known) <= 256
+
+
+def test_gadgets_in_the_place_of_what_is_known() -> None:
+    """Each attack, by a codec that has seen harmless pickles that are called in the same ways."""
+    for module, name, arguments in attacks.GADGETS:
+        codec = SafePickle(attacks.CLASSES)
+        for harmless in (("attacks", "Plain"), ("collections", "OrderedDict"), ("datetime", "timezone")):
+            for _, data in attacks.calls_of(*harmless, arguments):
+                outcome(codec, data)
+        attacks.FIRED.clear()  # `Plain` may be called
+        known = {(module, name), (module.replace("copy_reg", "copyreg").strip("_"), name)}
+        known |= {(module.replace("__builtin__", "builtins"), name)}
+        if known & set(codec._entries):
+            continue
+        for how, data in attacks.calls_of(module, name, arguments):
+            with pytest.raises(CodecError):
+                codec.decode(KEY, data)
+            assert not attacks.FIRED, (module, name, how)
