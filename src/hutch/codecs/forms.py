@@ -295,6 +295,10 @@ is_zone = re.compile(
 is_pair = re.compile(rb"\x86\x94?(?:R\x94?)?").match
 
 #: Something fetched that is the last part of a pair, or the only part of a tuple; of which there may be more than such
-#: opcodes.
-find_pairs = tuple(re.compile(pair, re.DOTALL).search for pair in (rb"h(.)\x86", rb"j(.{4})\x86"))
-find_singles = tuple(re.compile(pair, re.DOTALL).search for pair in (rb"h(.)\x85", rb"j(.{4})\x85"))
+#: opcodes. The groups are both opcodes, and the index. (The last byte is what is looked for: there are fewest of it.)
+find_pairs = tuple(
+    re.compile(rb"\x86(?<=(" + fetch + rb"\x86))", re.DOTALL).search for fetch in (rb"h(.)", rb"j(.{4})")
+)
+find_singles = tuple(
+    re.compile(rb"\x85(?<=(" + fetch + rb"\x85))", re.DOTALL).search for fetch in (rb"h(.)", rb"j(.{4})")
+)

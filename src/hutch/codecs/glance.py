@@ -58,6 +58,9 @@ _LONG = {0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # BINUNICODE, BINBYTES, BINUNICODE
 # The opcodes that put one thing into another; and those that make what holds things. Nothing nests deeper than there
 # are of either.
 _NESTING = (b"\x81\x85\x86\x87\x90\x91Rabestu", b")]t}R\x81\x85\x86\x87\x8f\x91")
+# Where tuples are flat, neither they nor what is called with them hold anything that nests. What they are is not deep.
+_NESTING_IF_FLAT = (b"\x90\x91abesu", b"]}R\x81\x8f\x91")
+_DEPTH_OF_FLAT = 8  # a moment, its zone, and the difference in that; or a path, its parts, and their texts
 _ZONE = b"\x8c\x08timezone\x94\x93"
 _MOST_FETCHED = 64  # different things in pairs; each takes a search
 _MOST_BYTES = 1 << 22  # where there are such: what one search has dealt with hides nothing from the next
@@ -188,8 +191,11 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     break
                 if longest and named and shares and longest * _most_calls(data) > most_copied(size):
                     break
-                deep = opcodes > max_depth and all(
-                    size - len(data.translate(None, some)) >= max_depth for some in _NESTING
+                is_flat = kind in (FLAT, BUILT)
+                most = max_depth - _DEPTH_OF_FLAT if is_flat else max_depth
+                deep = opcodes > most and all(
+                    size - len(data.translate(None, some)) >= most
+                    for some in (_NESTING_IF_FLAT if is_flat else _NESTING)
                 )
                 if deep and kind == NO_SHARING:
                     break  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
@@ -259,13 +265,14 @@ def _are_flat(data: bytes, zones: set[int], memo: _Memo, classes: bool) -> bool:
             found = find(data)
             if found is None:
                 break
-            place = memo.place(int.from_bytes(found[1], "little"))
+            both, index = found.groups()
+            place = memo.place(int.from_bytes(index, "little"))
             if place < 0 or (memo.data[place] not in (b"\x93" if classes else _TEXTS) and place not in zones):
                 return False
             # Two pairs overlap only if one of these is in an index: with so few bytes, no index is as high as they are.
-            if not letters.isdisjoint(found[1]):
+            if not letters.isdisjoint(index):
                 return False
-            data = data.replace(found[0], b"")
+            data = data.replace(both, b"")
         else:
             return False
     return True
