@@ -6,12 +6,14 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from pydoc_data.topics import topics
 from typing import Any, NamedTuple
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -69,6 +71,18 @@ class Place(NamedTuple):
     seen: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An object with a state of its own."""
+
+    x: int
+    name: str
+
+
+class Several(list[Any]):
+    """Different values of one shape, which take turns."""
+
+
 class Value(NamedTuple):
     """One column: a value, and what a typed codec calls it (None: it has no such type)."""
 
@@ -120,8 +134,31 @@ def of_classes(count: int) -> list[Value]:
     return [Value(f"{count} {name}", things, None) for name, things in lists.items()]
 
 
+def odd() -> list[Value]:
+    """What only a walk over its opcodes can tell, the first time. Different ones, so that only the shape is known."""
+    dice = random.Random(7)
+    noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+    def moment(zone: tzinfo) -> datetime:
+        return noon.astimezone(zone) + timedelta(minutes=dice.randrange(9000))
+
+    def word() -> str:
+        return "".join(dice.choices("abcdefgh", k=dice.randint(3, 12)))
+
+    far, berlin = timezone(timedelta(hours=9)), ZoneInfo("Europe/Berlin")
+    shapes: dict[str, Callable[[], Any]] = {
+        "an object with slots": lambda: Point(dice.randint(300, 60_000), word()),
+        "an object with a Counter": lambda: Reading(word(), 1.5, dice.random(), Counter({word(): 7})),  # type: ignore[arg-type]
+        "moments of two zones": lambda: {"at": moment(UTC), "there": moment(far)},
+        "a moment of a ZoneInfo": lambda: {"at": moment(berlin), "name": word()},
+        "a date in a tuple": lambda: {"row": (word(), date(2024, 5, dice.randint(1, 31)), {"x": dice.random()})},
+        "a fraction": lambda: Fraction(dice.randint(300, 60_000), 7),
+    }
+    return [Value(name, Several([make() for _ in range(100)]), None) for name, make in shapes.items()]
+
+
 def safe_pickle() -> SafePickle:
-    return SafePickle([Reading, Order, State, Place], numpy=True)
+    return SafePickle([Reading, Order, State, Place, Point], numpy=True)
 
 
 # Each row: its name in the table, and what makes the codec for a column.

@@ -14,6 +14,7 @@ import platform
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import fill
@@ -24,7 +25,7 @@ import numpy as np
 
 import hutch
 from benchmarks import machine
-from benchmarks.codec_rows import CODECS, Value, nested, of_classes, safe_pickle, values
+from benchmarks.codec_rows import CODECS, Several, Value, nested, odd, of_classes, safe_pickle, values
 from benchmarks.report import table
 
 PAGE = Path(__file__).parent.parent / "docs" / "values.md"
@@ -120,14 +121,14 @@ def measure_shelf(folder: str, seconds: float) -> dict[str, dict[str, float]]:
     """A shelf with pickles beside its own database and ``pickle``, and beside one with SafePickle."""
     chosen = [*values()[:5], Value("100 nested records", nested(100), None), Value("1000 nested", nested(1000), None)]
     cells = {}
-    alone = [
-        value for count in (1, 20, 200) for value in of_classes(count)
-    ]  # for those, SafePickle is of interest only
+    # For these, SafePickle is of interest only.
+    alone = [*(value for count in (1, 20, 200) for value in of_classes(count)), *odd()]
     for place, value in enumerate([*chosen, *alone]):
         path = f"{folder}/{place}"
         with hutch.open(path, "n") as shelf, hutch.open(path, codec=safe_pickle()) as safe:
             keys = [f"{number:016}" for number in range(_ENTRIES)]
-            shelf.update(dict.fromkeys(keys, value.thing))
+            things = value.thing if isinstance(value.thing, Several) else [value.thing]
+            shelf.update(zip(keys, cycle(things)))
             if value in alone:
                 get, safe_get = best(2 * seconds, _SHELF_LOOPS, _get_loop(shelf, keys), _get_loop(safe, keys))
                 cells[value.name] = {"get": get, "safe_get": safe_get}

@@ -166,7 +166,7 @@ def test_a_codec_that_knows_templates_decides_as_one_that_knows_none(seed: int) 
     for name, codec in warm.items():
         for data in pickles(name):
             codec.decode(KEY, data)
-        assert codec._templates._known, name
+        assert codec._templates.known, name
     known = 0
     for _ in range(1500):
         name = chance.choice(list(SHAPES))
@@ -337,7 +337,7 @@ def test_shapes_that_never_come_again_are_not_learned_for_ever(walks: list[bytes
     codec = SafePickle(ALLOWED)
     for count in range(200):
         codec.decode(KEY, odd(count))
-    assert len(codec._templates._known) < 40
+    assert len(codec._templates.known) < 40
     assert len(walks) < 200 + 2 * 40  # one each, and two more for those that were learned
     for _ in range(100):
         codec.decode(KEY, odd(3))
@@ -349,7 +349,7 @@ def test_there_are_never_many() -> None:
     for count in range(600):
         for _ in range(3):
             codec.decode(KEY, odd(count % 150, count // 150))
-        assert 0 < len(codec._templates._known) <= 256
+        assert 0 < len(codec._templates.known) <= 256
 
 
 def test_gadgets_in_the_place_of_what_is_known() -> None:
@@ -368,3 +368,31 @@ def test_gadgets_in_the_place_of_what_is_known() -> None:
             with pytest.raises(CodecError):
                 codec.decode(KEY, data)
             assert not attacks.FIRED, (module, name, how)
+
+
+@pytest.mark.parametrize(
+    "value", [moment(random.Random(1)), {"at": moment(random.Random(1)), "tags": ["a"]}, Row(1, "x")]
+)
+def test_what_takes_a_glance_long_is_remembered_too(value: Any, walks: list[bytes]) -> None:
+    codec = SafePickle(ALLOWED)
+    data = pickle.dumps(value, 4)
+    assert codec.decode(KEY, data) == value
+    assert len(walks) == 3
+    assert data in codec._templates
+    looks: list[bytes] = []
+    codec._look = lambda key, seen: looks.append(seen)  # type: ignore[method-assign,assignment,return-value]
+    assert codec.decode(KEY, data) == value
+    assert not looks and len(walks) == 3
+
+
+def test_it_is_not_learned_from_what_is_written(walks: list[bytes]) -> None:
+    SafePickle(ALLOWED).encode(KEY, Row(1, "x"))
+    assert not walks
+
+
+def test_a_glance_does_not_go_on_learning_what_never_comes_again(walks: list[bytes]) -> None:
+    codec = SafePickle(ALLOWED)
+    for count in range(150):
+        data = pickle.dumps([Row(number, "x") for number in range(count)][:80] + [None] * count, 4)
+        assert codec.decode(KEY, data) == pickle.loads(data)
+    assert len(walks) <= 3 * 40

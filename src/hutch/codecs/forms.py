@@ -20,6 +20,7 @@ __all__ = [
     "BUILT",
     "DICTS",
     "FLAT",
+    "NO_HASHING",
     "NO_SHARING",
     "Form",
     "find_pairs",

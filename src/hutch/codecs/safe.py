@@ -33,11 +33,12 @@ from hutch.codecs.allowed import (
 )
 from hutch.codecs.base import Codec, refuse, show_key, show_options
 from hutch.codecs.depth import is_deep
+from hutch.codecs.forms import BUILT, FLAT, NO_HASHING
 from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.opcodes import Made, Walk, most_copied
-from hutch.codecs.templates import Templates
+from hutch.codecs.templates import MAX_TEMPLATE_BYTES, Templates, kept
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
 
 TYPE_CHECKING = False
@@ -56,6 +57,8 @@ _WORK_PER_BYTE = 64
 _MAX_KNOWN_BYTES = 16 << 10  # of a pickle that may look like one that is remembered
 # What is known of one that does, as of one found at a glance: `hutch.codecs.templates` says why it is not deep.
 _KNOWN = (True, False, True, 0)
+# Where a glance takes longer than it takes to compare a pickle with templates.
+_SLOW_KINDS = (NO_HASHING, FLAT, BUILT)
 
 
 class SafePickle(Codec):
@@ -169,10 +172,13 @@ class SafePickle(Codec):
                 raise
             except Exception as problem:
                 raise refuse(self, key, data, problem) from problem
-        if self._is_template and len(data) <= self._max_known and data in self._templates:
+        if self._is_template and len(data) <= self._max_known and tuple(kept(data)) in self._templates.known:
+            self._templates.hits += 1
             found: tuple[bool, bool, bool, int] | None = _KNOWN
         else:
             found = self._look(key, data)
+            if found is not None and found[0] and found[3] >> 1 in _SLOW_KINDS and self._templates.are_of_use():
+                self._learn(data)
         try:
             # Without a global there is nothing that could be called.
             value = loads(data) if found is not None and not found[0] else self._unpickler(BytesIO(data)).load()
@@ -233,10 +239,28 @@ class SafePickle(Codec):
             raise
         except Exception as problem:  # a module that was allowed by name cannot be imported, or has no such class
             raise refuse(self, key, data, problem) from problem
+        self._remember(walk)
+        return None
+
+    def _learn(self, data: bytes) -> None:
+        """Go over a pickle that was told at a glance, once, if the next one of its shape is told sooner then."""
+        if len(data) > MAX_TEMPLATE_BYTES:
+            return
+        if data in self._templates:
+            self._is_template = True
+            return
+        walk = Walk(data, self, max_depth=self._max_depth, max_copied=most_copied(len(data)))
+        try:
+            walk.run()
+        except CodecError:
+            return  # a glance need not see the same limits as a walk
+        self._remember(walk)
+
+    def _remember(self, walk: Walk) -> None:
+        """Remember the shape of what a walk has let through."""
         # What NumPy's arrays may be made of depends on numbers and sizes.
         if not any(module.partition(".")[0] == "numpy" for module, _ in walk.globals):
-            self._is_template = self._templates.learn(data, walk, self, self._max_depth)
-        return None
+            self._is_template = self._templates.learn(walk.data, walk, self, self._max_depth)
 
     def _about(self, key: bytes, data: bytes, problem: CodecError) -> CodecError:
         """The same problem, with the key in it; or, of bytes that look like no pickle, what they look like."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from hutch.codecs.opcodes import Judge
 
-__all__ = ["MAX_TEMPLATE_BYTES", "Templates"]
+__all__ = ["MAX_TEMPLATE_BYTES", "Templates", "kept"]
 
 MAX_TEMPLATE_BYTES = 1000  # of a pickle that a template is made of
 _MOST_TEMPLATES = 256
@@ -87,26 +87,36 @@ _pieces = re.compile(
     + rb"]|.*+))",
     re.DOTALL,
 )
-_kept: Callable[[bytes], list[bytes]] = _pieces.findall
+#: What is kept of a pickle, in pieces.
+kept: Callable[[bytes], list[bytes]] = _pieces.findall
 
 
 class Templates:
-    """The templates of one codec. Threads may share it."""
+    """The templates of one codec. Threads may share it.
+
+    Attributes:
+        known: what `kept` gives of pickles that look like one that was let through.
+        hits: how often one was of use.
+    """
 
     def __init__(self) -> None:
-        self._known: set[tuple[bytes, ...]] = set()
-        self._made = self._hits = 0
+        self.known: set[tuple[bytes, ...]] = set()
+        self.hits = self._made = 0
 
     def __contains__(self, data: bytes) -> bool:
         """Whether a pickle that was let through looked like this one. O(len(data))."""
-        if tuple(_kept(data)) in self._known:
-            self._hits += 1
+        if tuple(kept(data)) in self.known:
+            self.hits += 1
             return True
         return False
 
+    def are_of_use(self) -> bool:
+        """Whether they have been, or nobody can know yet."""
+        return self._made <= self.hits + _UNMATCHED
+
     def learn(self, data: bytes, walk: Walk, judge: Judge, max_depth: int) -> bool:
         """Remember the template of a pickle that `walk` has passed, if that is safe. O(len(data)), but slow."""
-        if len(data) > min(MAX_TEMPLATE_BYTES, max_depth) or self._made > self._hits + _UNMATCHED:
+        if len(data) > min(MAX_TEMPLATE_BYTES, max_depth) or not self.are_of_use():
             return False
         self._made += 1
         pieces = list(_pieces.finditer(data))
@@ -130,9 +140,9 @@ class Templates:
                 return False
             if again.end != len(other) or again.persistent:
                 return False
-        if len(self._known) >= _MOST_TEMPLATES:
-            self._known.clear()
-        self._known.add(tuple(_kept(data)))
+        if len(self.known) >= _MOST_TEMPLATES:
+            self.known.clear()
+        self.known.add(tuple(kept(data)))
         return True
 
 
