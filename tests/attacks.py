@@ -484,6 +484,17 @@ def calls_of(module: str, name: str, arguments: tuple[object, ...]) -> Iterator[
     )
 
 
+#: What does harm where nobody looks for opcodes, since it names only what is allowed. No text of more than 255 bytes.
+OUT_OF_PLACE = {
+    "bytearray of a size": b"cbuiltins\nbytearray\nJ\0\0\0\1\x85R.",
+    "set of a range": b"cbuiltins\nset\ncbuiltins\nrange\nJ\x40\x42\x0f\0\x85R\x85R.",
+    "attribute of a class": b"cfractions\nFraction\nN}\x8c\4evilK\7s\x86b.",
+    "a class that is not allowed": b"cos\nsystem\n\x8c\4true\x85R.",
+    "a memo for millions": b"Nr\0\0\0\1.",
+    "something plain": b"N.",
+}
+
+
 def special() -> dict[str, bytes]:
     """Pickles that name only what is allowed, or nothing, and still must not be unpickled."""
     trip = global_("attacks", "Tripwire")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import pickle
+import pickletools
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -204,6 +205,60 @@ def test_whatever_is_in_the_place_of_the_contents_passes_a_walk(name: str) -> No
     assert tried
 
 
+def opcodes_of(data: bytes) -> list[str]:
+    return [opcode.name for opcode, _, _ in pickletools.genops(data)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_looks_the_same_has_the_same_opcodes(seed: int) -> None:
+    """Whatever the sizes say: that a text is longer than a template knows, that it ends behind the pickle's end..."""
+    chance = random.Random(seed)
+    codec = SafePickle(ALLOWED)
+    learned: dict[tuple[bytes, ...], list[str]] = {}
+    start = [data for name in SHAPES for data in pickles(name, 8)]
+    start += [b"\x80\x04}\x94" + text(b"k") + b"\x94h\x01}\x86s" + large + b"\x86." for large in LARGE]
+    for data in start:
+        codec.decode(KEY, data)
+        if data in codec._templates:
+            learned[tuple(templates.kept(data))] = opcodes_of(data)
+    alike = 0
+    for _ in range(15_000):
+        data = chance.choice(start)
+        pieces = list(templates._pieces.finditer(data))
+        changed = bytearray()
+        for piece in pieces:
+            content = data[piece.start() : piece.start(1)]
+            opcode = data[piece.start() - 1]
+            if content and chance.random() < 0.3:
+                content = random_content(opcode, chance)
+                if opcode in b"\x8cC\x8aXB" and chance.random() < 0.2:
+                    content = odd_size(opcode, chance) + content
+                    content += b"." * chance.choice((0, 0, 300 - len(content), 800 - len(content)))
+            changed += content + piece[1]
+        other = bytes(changed)
+        known = learned.get(tuple(templates.kept(other)))
+        if known is not None:
+            alike += 1
+            try:
+                assert opcodes_of(other) == known, other
+            except UnicodeDecodeError:
+                pass  # an unpickler refuses it likewise
+            except ValueError as problem:
+                pytest.fail(f"{other!r} is no pickle, but looks like one: {problem}")
+    assert alike > 1000
+
+
+LARGE = (b"X\5\0\0\0abcde" + b"J\1\0\0\0", b"B\1\0\0\0a" + b"J\1\0\0\0" + b"\x8c\1x\x8c\1y\x87")
+
+
+def odd_size(opcode: int, chance: random.Random) -> bytes:
+    """A size that is not that of what comes behind it, which may look like opcodes."""
+    first = bytes((chance.choice(b"JKMGN)}.\x8cCXB\x95\x94\xff"),))
+    if opcode in b"XB":
+        return first + chance.choice((b"\1\0\0", b"\0\1\0", b"\0\0\1", b"\1\1\1", b"\0\0\x80"))
+    return first
+
+
 def random_content(opcode: int, chance: random.Random) -> bytes:
     if opcode in b"\x8cC\x8aXB":
         size = chance.choice((0, 1, 2, 10, 254, 255))
@@ -244,6 +299,20 @@ def test_a_name_that_comes_out_of_the_memo_is_looked_into() -> None:
     evil = harmless.replace(text(b"collections"), text(b"os")).replace(text(b"OrderedDict"), text(b"system"))
     with pytest.raises(ForbiddenGlobalError, match=r"os\.system"):
         codec.decode(KEY, evil)
+
+
+@pytest.mark.parametrize("evil", attacks.OUT_OF_PLACE, ids=attacks.OUT_OF_PLACE)
+def test_a_text_that_is_too_long_for_a_template_hides_no_opcodes(evil: str) -> None:
+    """Its size is an opcode that swallows what the text begins with: who takes it for empty goes on inside of it."""
+    size = b"J\1\0\0"  # 330
+    inside = b"\0" + text(b"u" * 255) + b"\x8c\xff"
+    behind = (b"v" * (int.from_bytes(size, "little") - len(inside)) + attacks.OUT_OF_PLACE[evil]).ljust(255, b".")
+    harmless = ODD + b"(B" + b"\1\0\0\0a" + b"J\1\0\0\0" + text(b"x") + text(b"y") + b"l\x86."
+    codec = SafePickle(ALLOWED)
+    assert learned(harmless, codec)
+    with pytest.raises(CodecError):
+        codec.decode(KEY, ODD + b"(B" + size + inside + behind + b"l\x86.")
+    assert not hasattr(Fraction, "evil")
 
 
 class Curious:

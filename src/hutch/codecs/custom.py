@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copyreg
 import sys
-from io import BytesIO
 from pickle import Pickler, Unpickler
 from weakref import ref
+
+from hutch.codecs.source import Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def make_unpickler(
     kind: Any = type("_Unpickler", (Unpickler,), body)
 
     def load(data: Data, buffers: Iterable[Any] | None) -> Any:
-        unpickler = kind(BytesIO(data), buffers=buffers)
+        unpickler = kind(Source(bytes(data)), buffers=buffers)
         unpickler.protocol = data[1] if data[:1] == b"\x80" and len(data) > 1 else 0
         gone = unpickler.gone = []
         value = unpickler.load()

@@ -18,7 +18,6 @@ quick to print or to compare what shares its parts, or what ``int(Decimal('1e999
 from __future__ import annotations
 
 from _pickle import Unpickler, dumps, loads
-from io import BytesIO
 
 from hutch.codecs import opcodes
 from hutch.codecs.allowed import (
@@ -38,6 +37,7 @@ from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.opcodes import Made, Walk, most_copied
+from hutch.codecs.source import Source
 from hutch.codecs.templates import MAX_TEMPLATE_BYTES, Templates, kept
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
 
@@ -181,7 +181,7 @@ class SafePickle(Codec):
                 self._learn(data)
         try:
             # Without a global there is nothing that could be called.
-            value = loads(data) if found is not None and not found[0] else self._unpickler(BytesIO(data)).load()
+            value = loads(data) if found is not None and not found[0] else self._unpickler(Source(data)).load()
         except CodecError as problem:
             raise self._about(key, data, problem) from None
         except MemoryError:

@@ -16,8 +16,9 @@ Whoever writes the first pickle may write the second one, too. So a template is 
   and one with the longest that there may be, 255 bytes;
 - it is so short that nothing can nest too deep in it.
 
-Where the regular expression does not know an opcode, or a content does not end in the pickle, it keeps all that
-follows: then only the same bytes once more look the same.
+Where the regular expression does not know an opcode, it keeps all that follows: then only the same bytes once more look
+the same. Where it does not know a content (a text that is too long, or does not end in the pickle), all that follows is
+taken for it, and the last piece that is kept is empty, as that of no template is: every template ends with STOP.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ _KEPT = rb"|".join(
     )
 )
 #: Each match is a content, behind the opcode that ends the match before, and what is kept up to the next such opcode.
+#: One begins where the other ended: whatever stands behind such an opcode, the last of these contents is there.
 _pieces = re.compile(
     rb"(?:\A|(?<=[\x8cC\x8a])"
     + sized(b"")
@@ -80,7 +82,7 @@ _pieces = re.compile(
     + sized(rb"\x00\x00\x00")
     + rb"|(?<=["
     + _WITH_CONTENT
-    + rb"]))((?:"
+    + rb"]).*+)((?:"
     + _KEPT
     + rb")*+(?:["
     + _WITH_CONTENT
@@ -121,7 +123,7 @@ class Templates:
         self._made += 1
         pieces = list(_pieces.finditer(data))
         contents = [(piece.start(), piece.start(1)) for piece in pieces if piece.start() < piece.start(1)]
-        if not _arguments(data).issuperset(contents):
+        if not pieces[-1][1].endswith(b".") or not _arguments(data).issuperset(contents):
             return False
         # A content begins with its size, so that of an empty text is one, too.
         if any(start < stop and begin <= end for begin, stop in walk.looked_into for start, end in contents):
