@@ -77,7 +77,7 @@ def _is_flat(value: Any, levels: int, most: int) -> bool:
             most -= len(level) + sum([size(part) for part in level if (size := sizes[type(part)]) is not None])
         if most < 0:
             return False
-        level = gc.get_referents(*level)
+        level = [part for part in gc.get_referents(*level) if type(part) not in _LEAVES]
         kinds = {*map(type, level)}
         holding = {kind for kind in kinds if kind.__flags__ & _HAVE_GC and not issubclass(kind, _CODE)}
         if not holding:

@@ -5,6 +5,8 @@ argument and none tried twice. Whatever it does not know, it stops at: a long te
 
 There are two sets of them. In pickles that say protocol 4 or 5 the memo is filled by MEMOIZE alone, so that what is
 fetched from it can be told by counting, and nothing is put where something else was; all others may use BINPUT.
+
+What often comes together is one alternative (a key that is fetched and its value), as each turn of a loop takes time.
 """
 
 from __future__ import annotations
@@ -46,7 +48,10 @@ _SHORT, _LONG = sized(b""), sized(rb"\x00\x00\x00")
 _ANY_MEMO, _COUNTED_MEMO = rb"(?:\x94|q.|r..\x00\x00)?+", rb"\x94?+"
 # BINGET and LONG_BINGET, but not of the module of a class whose name and STACK_GLOBAL come next.
 _NAME = rb"\x8c.[\w.]++\x94\x93"
-_FETCH = rb"h(?!." + _NAME + rb").|j(?!.{4}" + _NAME + rb").{4}"
+_FETCH_LONG = rb"j(?!.{4}" + _NAME + rb").{4}"
+_FETCH = rb"h(?!." + _NAME + rb").|" + _FETCH_LONG
+# BINGET and what comes next, if that is text or a number. The same as above: a text before STACK_GLOBAL is no match.
+_FETCH_AND_ATOM = rb"h.(?:K.|[\x8cC\x8a]" + _SHORT + rb"(?!\x94\x93)|M..|G.{8}|J.{4}|(?=[^\x8c]))"
 
 
 def _run(bare: bytes, *tokens: bytes, counted: bool) -> bytes:
@@ -63,7 +68,7 @@ def _run(bare: bytes, *tokens: bytes, counted: bool) -> bytes:
         rb"G........(?:G........)*+",
     )
     if counted:
-        common = (rb"[\x8cC\x8a]" + _SHORT, *tokens, *numbers, rb"\x95.{8}")
+        common = (*tokens, *numbers, rb"\x95.{8}")
     else:
         common = (
             rb"\x8c" + _SHORT,  # SHORT_BINUNICODE
@@ -89,9 +94,9 @@ _APPENDS = rb"e"  # not among the bare ones where BUILD is: an empty one leaves 
 
 def _plain(kind: int, *, counted: bool, shares: bool) -> bytes:
     """Of a kind that does not look at what stands where."""
-    short: tuple[bytes, ...] = (rb"K.",) if counted else (rb"[Kq].",)
+    short: tuple[bytes, ...] = (rb"[\x8cC\x8a]" + _SHORT, rb"K.") if counted else (rb"[Kq].",)
     if shares:
-        short = (rb"K.", _FETCH) if counted else (rb"[Kqh].", rb"j.{4}")
+        short = (_FETCH_AND_ATOM, *short, _FETCH_LONG) if counted else (rb"[Kqh].", rb"j.{4}")
     more = (_APPENDS,) if kind == NO_HASHING else ()
     bare = _BARE[2 if kind == NO_SHARING else kind]
     return _run(bare, *short, *more, counted=counted)
@@ -100,26 +105,34 @@ def _plain(kind: int, *, counted: bool, shares: bool) -> bytes:
 _MOST_PARTS = 64  # of a tuple, where things are used twice: that many parts are hashed for two bytes or more
 
 
-def _atom(*, counted: bool) -> bytes:
-    """Text, bytes, a number or a constant."""
+def _atom(*, counted: bool, framed: bool, named: bool = True) -> bytes:
+    """Text, bytes, a number or a constant.
+
+    Args:
+        framed: a FRAME may follow it.
+        named: it may be a text that STACK_GLOBAL comes behind.
+    """
     memo = _COUNTED_MEMO if counted else _ANY_MEMO
-    kinds = [rb"[\x8cC\x8a]" + _SHORT + memo, rb"K.|M..|[N\x88\x89]|J....|G........"]
+    sized = rb"[C\x8a]" + _SHORT + memo + rb"|\x8c" + _SHORT + memo + rb"(?!\x93)"
+    kinds = [rb"[\x8cC\x8a]" + _SHORT + memo if named else sized, rb"K.|M..|[N\x88\x89]|J....|G........"]
     if not counted:
         kinds.append(rb"[XB]" + _LONG + memo)
-    return rb"(?:" + b"|".join(kinds) + rb")(?:\x95.{8})?+"  # a FRAME may begin anywhere
+    return rb"(?:" + b"|".join(kinds) + rb")" + (rb"(?:\x95.{8})?+" if framed else b"")
 
 
 # Something fetched as the second part of a pair: `look` makes sure that no tuple is in it. A group tells that it was.
 _PAIR = rb"(?:h.|j.{4})\x86()" + _COUNTED_MEMO
 _NO_PAIR = rb"(?!)"
 # Nothing, where the class comes next that makes a time zone: then that may be the second part.
-_BEFORE_ZONE = rb"(?=(?:h.|j.{4})\x8c\x08timezone\x94\x93)(?P<atom>)"
+_ATOM_GROUP = b"(?P<atom>)"
+_BEFORE_ZONE = rb"(?=(?:h.|j.{4})\x8c\x08timezone\x94\x93)" + _ATOM_GROUP
 
 
-def _tuples(atom: bytes, memo: bytes, tail: bytes, zoned: bytes, last: bytes) -> bytes:
+def _tuples(atom: bytes, memo: bytes, tail: bytes, zoned: bytes, last: bytes, first: bytes = b"") -> bytes:
     """One atom or more, and a tuple of the last ones if there are as many as it takes.
 
     Args:
+        first: the first atom, if it may not be any.
         tail: what may follow a tuple.
         zoned: a pair of the atom and something else; empty where there is none.
         last: what may follow an atom that no tuple takes.
@@ -129,7 +142,7 @@ def _tuples(atom: bytes, memo: bytes, tail: bytes, zoned: bytes, last: bytes) ->
     zone = rb"|" + _BEFORE_ZONE if zoned else b""
     more = rb"(?:" + atom + rb")++(?:" + three + pair + last + rb")?+"
     return (
-        atom
+        (first or atom)
         + rb"(?:"
         + atom
         + rb"(?:"
@@ -147,14 +160,22 @@ def _tuples(atom: bytes, memo: bytes, tail: bytes, zoned: bytes, last: bytes) ->
     )
 
 
-def _flat(*, counted: bool, shares: bool) -> bytes:
+def _flat(*, counted: bool, shares: bool, framed: bool) -> bytes:
     """Each tuple right behind what it is made of."""
     memo = _COUNTED_MEMO if counted else _ANY_MEMO
-    atom = _atom(counted=counted)
+    atom = _atom(counted=counted, framed=framed)
     unit = _tuples(atom, memo, b"", (_PAIR if shares else _NO_PAIR) if counted else b"", b"")
     if shares:
         long = rb"\((?:(?:" + atom + rb"){3,%d}+(?:[t\x85-\x87]" % _MOST_PARTS + memo + rb")?+)?+"
-        tokens = [long, _FETCH if counted else rb"h.|j.{4}"]
+        if counted:
+            # As in `_FETCH_AND_ATOM`, but tuples and all.
+            first = _atom(counted=True, framed=framed, named=False)
+            behind = _tuples(atom, memo, b"", _PAIR, b"", first)
+            second, third = (behind.replace(_ATOM_GROUP, b"(?P<%s>)" % name) for name in (b"second", b"third"))
+            fetched = rb"h.(?:%s|(?=[^\x8c]))"
+            tokens = [fetched % second, rb"\(" + fetched % third, long, _FETCH_LONG]
+        else:
+            tokens = [long, rb"h.|j.{4}"]
     else:
         tokens = [rb"\((?:(?:" + atom + rb")*+t" + memo + rb")?+"]
     puts = [] if counted else [rb"q.|r..\x00\x00"]
@@ -163,11 +184,11 @@ def _flat(*, counted: bool, shares: bool) -> bytes:
     return _START + bare + rb"(?:(?:" + common + rb")" + bare + rb")*+"
 
 
-def _built() -> bytes:
+def _built(*, framed: bool) -> bytes:
     """Flat tuples, and objects whose state is a dict that was made for them: see `hutch.codecs.glance`."""
     frame = rb"(?:\x95.{8})?+"
     memo = _COUNTED_MEMO + frame
-    atom = _atom(counted=True)
+    atom = _atom(counted=True, framed=framed)
     mark = rb"\(" + frame + rb"(?!u)"
     opened = rb"(?:\}" + memo + mark + rb")?+"  # a dict to be filled, where nothing below has a state
     # Where a dict has a multiple of a thousand items, MARK SETITEMS follow, which have no effect.
@@ -193,11 +214,11 @@ def _built() -> bytes:
     return begin + rb"(?:" + b"|".join(tokens) + rb")*+"
 
 
-def _dicts() -> bytes:
+def _dicts(*, framed: bool) -> bytes:
     """Flat tuples, and dicts of other classes: see `hutch.codecs.glance`."""
     frame = rb"(?:\x95.{8})?+"
     memo = _COUNTED_MEMO + frame
-    atom = _atom(counted=True)
+    atom = _atom(counted=True, framed=framed)
     mark = rb"\(" + frame + rb"(?!u)"
     filled = rb"(?:" + mark + rb")?+"
     nothing = rb"(?:\(" + frame + rb"u" + frame + rb")?+"  # as in `_built`
@@ -232,21 +253,26 @@ class Form:
         self.kind = kind
         self.counted = counted
         self.is_alone = kind == NO_SHARING
-        self._runs: list[Callable[..., Any] | None] = [None, None]
+        self._runs: dict[tuple[bool, bool], Callable[..., Any]] = {}
 
-    def run(self, *, shares: bool) -> Callable[..., Any]:
-        """Matches as many opcodes as there are, from where it is told to."""
-        found = self._runs[shares]
+    def run(self, *, shares: bool, framed: bool) -> Callable[..., Any]:
+        """Matches as many opcodes as there are, from where it is told to.
+
+        Args:
+            shares: things may be used twice.
+            framed: a FRAME may come between a tuple and its parts; else only where nothing depends on what comes next.
+        """
+        found = self._runs.get((shares, framed))
         if found is None:
             if self.kind == BUILT:
-                pattern = _built()
+                pattern = _built(framed=framed)
             elif self.kind == DICTS:
-                pattern = _dicts()
+                pattern = _dicts(framed=framed)
             elif self.kind == FLAT:
-                pattern = _flat(counted=self.counted, shares=shares)
+                pattern = _flat(counted=self.counted, shares=shares, framed=framed)
             else:
                 pattern = _plain(self.kind, counted=self.counted, shares=shares and not self.is_alone)
-            found = self._runs[shares] = re.compile(pattern, re.DOTALL).match
+            found = self._runs[shares, framed] = re.compile(pattern, re.DOTALL).match
         return found
 
 
@@ -279,7 +305,7 @@ def forms(data: bytes, first: int) -> tuple[tuple[Form, bool], ...]:
 
 def simple() -> Callable[..., Any]:
     """The run that tells most values of all, of any protocol."""
-    return _OLD[NO_TUPLES].run(shares=True)
+    return _OLD[NO_TUPLES].run(shares=True, framed=True)
 
 
 #: The name of a class whose module is fetched.

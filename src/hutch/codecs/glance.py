@@ -59,9 +59,10 @@ _LONG = {0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # BINUNICODE, BINBYTES, BINUNICODE
 # are of either.
 _NESTING = (b"\x81\x85\x86\x87\x90\x91Rabestu", b")]t}R\x81\x85\x86\x87\x8f\x91")
 # Where tuples are flat, neither they nor what is called with them hold anything that nests. What they are is not deep.
-_NESTING_IF_FLAT = (b"\x90\x91abesu", b"]}R\x81\x8f\x91")
+_NESTING_IF_FLAT = (b"]}R\x81\x8f\x91", b"\x90\x91abesu")
 _DEPTH_OF_FLAT = 8  # a moment, its zone, and the difference in that; or a path, its parts, and their texts
 _ZONE = b"\x8c\x08timezone\x94\x93"
+_FRAME_BYTES = 1 << 16  # picklers begin another frame when there are as many
 _MOST_FETCHED = 64  # different things in pairs; each takes a search
 _MOST_BYTES = 1 << 22  # where there are such: what one search has dealt with hides nothing from the next
 _TEXTS = b"\x8cXC\x8a"  # what may be in a pair: SHORT_BINUNICODE and others that hold nothing
@@ -167,9 +168,10 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
     """
     size = len(data)
     memo: _Memo | None = None
+    framed = size >= _FRAME_BYTES
     for form, shares in forms(data, first):
         kind = form.kind
-        run = form.run(shares=shares)
+        run = form.run(shares=shares, framed=framed)
         at = 0
         opcodes = size  # with their arguments, but without long texts
         longest = 0  # of those
@@ -222,7 +224,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     at = behind
                 elif not shares and not form.is_alone:
                     shares = True
-                    run = form.run(shares=True)
+                    run = form.run(shares=True, framed=framed)
                     if kind == FLAT:  # from the beginning: a long tuple that came before may be what is fetched
                         at, opcodes, named = 0, size, False
                         zones.clear()
@@ -238,7 +240,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 if zone and (not zone["module"] or memo.text(memo.place(zone["module"][0])) == b"datetime"):
                     zones.add(zone.start("made"))
                     at = zone.end()
-                    if found.end("atom") == stopped and (pair := is_pair(data, at)):
+                    if stopped in map(found.end, found.re.groupindex) and (pair := is_pair(data, at)):
                         at = pair.end()
     return None
 
@@ -272,7 +274,7 @@ def _are_flat(data: bytes, zones: set[int], memo: _Memo, classes: bool) -> bool:
             # Two pairs overlap only if one of these is in an index: with so few bytes, no index is as high as they are.
             if not letters.isdisjoint(index):
                 return False
-            data = data.replace(both, b"")
+            data = data.replace(both, bytes(len(both)))
         else:
             return False
     return True

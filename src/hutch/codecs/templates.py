@@ -63,22 +63,21 @@ _WITH_CONTENT = rb"\x8cC\x8aXBKMJG\x95"
 # and text that says what is to be done.
 _KEPT = rb"|".join(
     (
+        rb"h.[\x94()\]}asueR\x81\x85-\x87\x90]*+",
         rb"[\x94N\x88\x89()\]}\x8fasuetbR\x81\x85-\x87\x90-\x93012dlo]++",
-        rb"[hq\x80].",
+        rb"[q\x80].",
         rb"j....",
-        rb"\x8c.[\w.]++\x94?\x8c.[\w.]++\x94?\x93",
-        rb"\x8c.[\w.]++\x94?\x93",
+        rb"\x8c(?:\x06latin1|\x09_unpickle|.[\w.]++\x94?(?:\x8c.[\w.]++\x94?)?+\x93)",
+        rb"X(?:\x06\x00\x00\x00latin1|\x09\x00\x00\x00_unpickle)",
         rb"c[^\n]*+\n[^\n]*+\n",
-        rb"(?:X\x06\x00\x00\x00|\x8c\x06)latin1",
-        rb"(?:X\x09\x00\x00\x00|\x8c\x09)_unpickle",
     )
 )
 #: Each match is a content, behind the opcode that ends the match before, and what is kept up to the next such opcode.
 #: One begins where the other ended: whatever stands behind such an opcode, the last of these contents is there.
 _pieces = re.compile(
-    rb"(?:\A|(?<=[\x8cC\x8a])"
+    rb"(?:(?<=[\x8cC\x8a])"
     + sized(b"")
-    + rb"|(?<=K).|(?<=M)..|(?<=J).{4}|(?<=[G\x95]).{8}|(?<=[XB])"
+    + rb"|(?<=K).|\A|(?<=M)..|(?<=J).{4}|(?<=[G\x95]).{8}|(?<=[XB])"
     + sized(rb"\x00\x00\x00")
     + rb"|(?<=["
     + _WITH_CONTENT
