@@ -38,7 +38,7 @@ from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.opcodes import Made, Walk, most_copied
 from hutch.codecs.source import Source
-from hutch.codecs.templates import MAX_TEMPLATE_BYTES, Templates, kept
+from hutch.codecs.templates import MAX_TEMPLATE_BYTES, Templates
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
 
 TYPE_CHECKING = False
@@ -172,8 +172,7 @@ class SafePickle(Codec):
                 raise
             except Exception as problem:
                 raise refuse(self, key, data, problem) from problem
-        if self._is_template and len(data) <= self._max_known and tuple(kept(data)) in self._templates.known:
-            self._templates.hits += 1
+        if self._is_template and len(data) <= self._max_known and data in self._templates:
             found: tuple[bool, bool, bool, int] | None = _KNOWN
         else:
             found = self._look(key, data)
