@@ -58,16 +58,12 @@ def outcome(load: Callable[[bytes], Any], data: bytes) -> Any:
         return type(problem)
 
 
-class Faithful(pickle.Unpickler):
-    """The one of C, over a file."""
-
-
 def from_source(data: bytes) -> Any:
-    return Faithful(Source(data)).load()
+    return pickle.Unpickler(Source(data)).load()
 
 
 def from_file(data: bytes) -> Any:
-    return Faithful(BytesIO(data)).load()
+    return pickle.Unpickler(BytesIO(data)).load()
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -45,13 +45,14 @@ def sized(zeros: bytes) -> bytes:
 
 _START = rb"(?:\x80[\x00-\x05])?+"
 _SHORT, _LONG = sized(b""), sized(rb"\x00\x00\x00")
+_TEXT = rb"[\x8cC\x8a]" + _SHORT  # SHORT_BINUNICODE; SHORT_BINBYTES, LONG1
 _ANY_MEMO, _COUNTED_MEMO = rb"(?:\x94|q.|r..\x00\x00)?+", rb"\x94?+"
 # BINGET and LONG_BINGET, but not of the module of a class whose name and STACK_GLOBAL come next.
 _NAME = rb"\x8c.[\w.]++\x94\x93"
 _FETCH_LONG = rb"j(?!.{4}" + _NAME + rb").{4}"
 _FETCH = rb"h(?!." + _NAME + rb").|" + _FETCH_LONG
 # BINGET and what comes next, if that is text or a number. The same as above: a text before STACK_GLOBAL is no match.
-_FETCH_AND_ATOM = rb"h.(?:K.|[\x8cC\x8a]" + _SHORT + rb"(?!\x94\x93)|M..|G.{8}|J.{4}|(?=[^\x8c]))"
+_FETCH_AND_ATOM = rb"h.(?:K.|" + _TEXT + rb"(?!\x94\x93)|M..|G.{8}|J.{4}|(?=[^\x8c]))"
 
 
 def _run(bare: bytes, *tokens: bytes, counted: bool) -> bytes:
@@ -94,7 +95,7 @@ _APPENDS = rb"e"  # not among the bare ones where BUILD is: an empty one leaves 
 
 def _plain(kind: int, *, counted: bool, shares: bool) -> bytes:
     """Of a kind that does not look at what stands where."""
-    short: tuple[bytes, ...] = (rb"[\x8cC\x8a]" + _SHORT, rb"K.") if counted else (rb"[Kq].",)
+    short: tuple[bytes, ...] = (_TEXT, rb"K.") if counted else (rb"[Kq].",)
     if shares:
         short = (_FETCH_AND_ATOM, *short, _FETCH_LONG) if counted else (rb"[Kqh].", rb"j.{4}")
     more = (_APPENDS,) if kind == NO_HASHING else ()
@@ -113,8 +114,10 @@ def _atom(*, counted: bool, framed: bool, named: bool = True) -> bytes:
         named: it may be a text that STACK_GLOBAL comes behind.
     """
     memo = _COUNTED_MEMO if counted else _ANY_MEMO
-    sized = rb"[C\x8a]" + _SHORT + memo + rb"|\x8c" + _SHORT + memo + rb"(?!\x93)"
-    kinds = [rb"[\x8cC\x8a]" + _SHORT + memo if named else sized, rb"K.|M..|[N\x88\x89]|J....|G........"]
+    text = _TEXT + memo
+    if not named:
+        text = rb"[C\x8a]" + _SHORT + memo + rb"|\x8c" + _SHORT + memo + rb"(?!\x93)"
+    kinds = [text, rb"K.|M..|[N\x88\x89]|J....|G........"]
     if not counted:
         kinds.append(rb"[XB]" + _LONG + memo)
     return rb"(?:" + b"|".join(kinds) + rb")" + (rb"(?:\x95.{8})?+" if framed else b"")
@@ -123,8 +126,8 @@ def _atom(*, counted: bool, framed: bool, named: bool = True) -> bytes:
 # Something fetched as the second part of a pair: `look` makes sure that no tuple is in it. A group tells that it was.
 _PAIR = rb"(?:h.|j.{4})\x86()" + _COUNTED_MEMO
 _NO_PAIR = rb"(?!)"
+_ATOM_GROUP = b"(?P<atom>)"  # by this name, or by another one where there are several in one expression
 # Nothing, where the class comes next that makes a time zone: then that may be the second part.
-_ATOM_GROUP = b"(?P<atom>)"
 _BEFORE_ZONE = rb"(?=(?:h.|j.{4})\x8c\x08timezone\x94\x93)" + _ATOM_GROUP
 
 

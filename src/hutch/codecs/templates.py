@@ -59,8 +59,8 @@ _CONTENTS = {
     0x95: (bytes(8), bytes(8)),  # FRAME
 }
 _WITH_CONTENT = rb"\x8cC\x8aXBKMJG\x95"
-# What is kept: opcodes without an argument; those of the memo, PROTO and GLOBAL with theirs; names where they are made;
-# and text that says what is to be done.
+# What is kept: BINGET and what often follows it; opcodes without an argument; others of the memo, PROTO and GLOBAL with
+# theirs; names where they are made; and text that says what is to be done.
 _KEPT = rb"|".join(
     (
         rb"h.[\x94()\]}asueR\x81\x85-\x87\x90]*+",
@@ -109,14 +109,12 @@ class Templates:
     def __contains__(self, data: bytes) -> bool:
         """Whether a pickle that was let through looked like this one. O(len(data))."""
         pieces = kept(data)
-        if pieces == self.last:
-            self.hits += 1
-            return True
-        if tuple(pieces) in self.known:
-            self.hits += 1
+        if pieces != self.last:
+            if tuple(pieces) not in self.known:
+                return False
             self.last = pieces
-            return True
-        return False
+        self.hits += 1
+        return True
 
     def are_of_use(self) -> bool:
         """Whether they have been, or nobody can know yet."""
@@ -150,7 +148,7 @@ class Templates:
                 return False
         if len(self.known) >= _MOST_TEMPLATES:
             self.known.clear()
-        self.known.add(tuple(kept(data)))
+        self.known.add(tuple([piece[1] for piece in pieces]))
         return True
 
 
