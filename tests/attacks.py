@@ -51,6 +51,10 @@ class Blob(bytes):
     """Likewise."""
 
 
+class Whole(int):
+    """Likewise."""
+
+
 class Pair(NamedTuple):
     """A tuple that is none to a quick look."""
 
@@ -80,7 +84,7 @@ class Tripwire:
         FIRED.append("setstate")
 
 
-CLASSES = (Colour, Items, Blob, Pair, Plain, Callable, Tripwire)
+CLASSES = (Colour, Items, Blob, Whole, Pair, Plain, Callable, Tripwire)
 
 
 def text(value: str) -> bytes:
@@ -502,6 +506,7 @@ def special() -> dict[str, bytes]:
     colour = global_("attacks", "Colour")
     rng = global_("builtins", "range")
     huge = b"\x8a\x06" + (10**12).to_bytes(6, "little")
+    uuid = global_("uuid", "UUID") + b")\x81}("
     doubled = b")" + b"2\x86" * 60  # a tuple that a hash visits 2**60 times
     table = {
         "bytearray of a size": global_("builtins", "bytearray") + huge + b"\x85R.",
@@ -562,6 +567,65 @@ def special() -> dict[str, bytes]:
         ),
         "BUILD on a list": b"]}" + text("x") + b"Nsb.",
         "BUILD on text": text("x") + b"}" + text("x") + b"Nsb.",
+        "BUILD on a counter": (
+            global_("collections", "Counter") + b")R}" + text("update") + global_("builtins", "int") + b"sb."
+        ),
+        "BUILD that makes a member of an enum": plain + b")\x81N}" + text("__class__") + colour + b"s\x86b.",
+        "BUILD that makes another class, the name in old quotes": (
+            plain + b")\x81N}S'__class__'\n" + global_("attacks", "Callable") + b"s\x86b."
+        ),
+        "BUILD that makes another class, among others": (
+            plain + b")\x81N}(" + text("a") + b"N" + text("__class__") + global_("attacks", "Callable") + b"u\x86b."
+        ),
+        "BUILD that makes another class, one by one": (
+            plain + b")\x81N}" + (text("__class__") + global_("attacks", "Callable") + b"s") + (text("a") + b"Ns\x86b.")
+        ),
+        "BUILD that makes another class, by a dict of old": (
+            b"}\x94"
+            + (text("__class__") + global_("attacks", "Callable") + b"s")
+            + (b"}" + text("a") + b"Ns0" + plain + b")\x81Nh\x00\x86b.")
+        ),
+        "BUILD that makes another class, its state a named tuple": (
+            plain
+            + b")\x81"
+            + global_("attacks", "Pair")
+            + (b"N}" + text("__class__") + global_("attacks", "Callable") + b"s\x86\x81b.")
+        ),
+        "BUILD on an OrderedDict, of slots": (
+            global_("collections", "OrderedDict")
+            + (b")RN}" + text("__class__") + global_("builtins", "dict") + b"s\x86b.")
+        ),
+        "a UUID that hashes for ever": uuid + text("int") + doubled + b"ub.",
+        "a UUID that shows for ever": uuid + text("int") + b"K\x01" + text("is_safe") + doubled + b"ub.",
+        "a UUID of a list": uuid + text("int") + b"]ub.",
+        "a UUID of a longer int": uuid + text("int") + b"\x8b" + struct.pack("<I", 300) + b"a" * 300 + b"ub.",
+        "a UUID without an int": uuid + b"ub.",
+        "a UUID of more": uuid + text("int") + b"K\x01" + text("x") + b"Nub.",
+        "a UUID of a tuple": global_("uuid", "UUID") + b")\x81N}" + text("int") + b"K\x01s\x86b.",
+        "a list put into itself, by a slice": (
+            b"]\x94Na" + global_("builtins", "slice") + b"K\x00K\x00N\x87R\x94" + b"0h\x00h\x01h\x00s" * 20 + b"."
+        ),
+        "a list of another class put into itself": (
+            global_("attacks", "Items")
+            + (b")\x81\x94Na" + global_("builtins", "slice") + b"K\x00K\x00N\x87R\x94")
+            + (b"0h\x00h\x01h\x00s" * 20 + b".")
+        ),
+        "a bytearray put into itself": (
+            (b"\x96" + struct.pack("<Q", 4) + b"abcd\x94" + global_("builtins", "slice") + b"K\x00K\x00N\x87R\x94")
+            + (b"0h\x00h\x01h\x00s" * 20 + b".")
+        ),
+        "a bytearray that grows": b"\x96" + bytes(8) + b"K\x01a.",
+        "an append to a dict": b"}Na.",
+        "an append to a set": b"\x8fNa.",
+        "an addition to a list": b"](N\x90.",
+        "an addition to a deque": global_("collections", "deque") + b")R(N\x90.",
+        "an item of a date": global_("datetime", "date") + b"(M\xe8\x07K\x01K\x01tRNNs.",
+        "a view of a bytearray": b"\x96" + struct.pack("<Q", 4) + b"abcd\x98.",
+        "subclass of bytes of a size, by name": global_("attacks", "Blob") + b")}" + text("source") + huge + b"s\x92.",
+        "subclass of int of a Decimal": (
+            global_("attacks", "Whole") + global_("decimal", "Decimal") + text("1e999999999") + b"\x85R\x85\x81."
+        ),
+        "range of what is no int": rng + global_("fractions", "Fraction") + b"K\x01K\x01\x86R\x85R.",
         "a call of what a call returned": global_("attacks", "Callable") + b")R)R.",
         "a call of a list": b"])R.",
         "a call of a number": b"K\x01)R.",

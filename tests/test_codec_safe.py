@@ -915,6 +915,8 @@ def test_a_glance_sees_what_a_walk_and_an_unpickler_see(seed: int) -> None:
             )
             assert entry is None or free
             assert "uses" in str(problem) if entry else "calls what a call has returned" in str(problem)
+        except CodecError as problem:  # what has no such method: an error, but for a list whose items are numbered
+            assert "for what is no container" in str(problem)
         assert bool(walked.globals) == named
         assert not walked.persistent and not walked.extensions and walked.end == len(data)
     assert told > 300
@@ -946,7 +948,7 @@ def test_a_glance_is_enough_for_flat_tuples_and_enums(value: Any, protocol: int)
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_a_glance_is_enough_for_classes_of_older_pickles(protocol: int) -> None:
-    for value in ([Recipe(str(number), ["x"], None) for number in range(50)], [uuid.UUID(int=5)]):  # type: ignore[arg-type]
+    for value in ([Recipe(str(number), ["x"], None) for number in range(50)], collections.deque([5])):  # type: ignore[arg-type]
         data = pickle.dumps(value, protocol)
         assert look(data, ALLOWING._names, 1000) is not None
         assert ALLOWING.decode(KEY, data) == value

@@ -20,8 +20,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import attacks
-from hutch.codecs import SafePickle, opcodes, templates
-from hutch.codecs.opcodes import Made, Walk
+from hutch.codecs import SafePickle, notes, opcodes, templates
+from hutch.codecs.notes import Made
+from hutch.codecs.opcodes import Walk
 from hutch.codecs.templates import MAX_TEMPLATE_BYTES, Templates
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
 from test_codec_safe import MINE, Colour, Named, Point, Recipe, Row, Stack, Table
@@ -372,7 +373,7 @@ def test_what_doubles_with_each_call_is_not_learned_of_a_short_text() -> None:
     assert walk.end == len(data) <= MAX_TEMPLATE_BYTES
     assert not Templates().learn(data, walk, codec, 1000)
     with pytest.raises(LimitError, match="copies"):
-        Walk(doubled(b"x" * 255), codec, max_copied=opcodes.most_copied(len(data))).run()
+        Walk(doubled(b"x" * 255), codec, max_copied=notes.most_copied(len(data))).run()
 
 
 def test_what_could_nest_too_deep_is_not_learned() -> None:

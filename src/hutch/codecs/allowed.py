@@ -2,7 +2,7 @@
 
 A type that is harmless to have may be harmful to call: ``bytearray(10**12)`` takes a terabyte, ``set(range(10**12))``
 as well, ``Fraction('1e999999999')`` computes for ever. So an entry has a rule for the arguments, which looks at the
-notes of `hutch.codecs.opcodes` before anything is made. The functions that pickles of data need (of `copyreg`,
+notes of `hutch.codecs.notes` before anything is made. The functions that pickles of data need (of `copyreg`,
 `_codecs`, numpy) are not handed out at all: a stand-in does the one thing that they are needed for.
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 from enum import Enum, EnumType
 from types import ModuleType
 
-from hutch.codecs import opcodes
+from hutch.codecs import notes
 from hutch.codecs.hopeless import refusal_of, successor
-from hutch.codecs.opcodes import Made
+from hutch.codecs.notes import BLOB, OPEN, Made, width_of
 from hutch.errors import CodecError
 
 TYPE_CHECKING = False
@@ -29,6 +29,7 @@ __all__ = [
     "DATA",
     "GETATTR",
     "RECONSTRUCTOR",
+    "UUID",
     "ZONE",
     "Entry",
     "UserEntry",
@@ -41,9 +42,10 @@ __all__ = [
 
 GETATTR = ("builtins", "getattr")
 RECONSTRUCTOR = ("copyreg", "_reconstructor")
+UUID = ("uuid", "UUID")
 ZONE = ("zoneinfo", "ZoneInfo._unpickle")  # only `getattr` as pickles of time zones use it leads here
 
-_LITERAL = frozenset((opcodes.LIST, opcodes.TUPLE, opcodes.DICT, opcodes.SET, opcodes.FROZENSET))
+_LITERAL = frozenset((notes.LIST, notes.TUPLE, notes.DICT, notes.SET, notes.FROZENSET))
 
 
 class Entry:
@@ -83,6 +85,34 @@ class Entry:
     def is_free(self) -> bool:
         """Whether it may be called with what is flat, and what it makes be hashed: `hutch.codecs.glance` asks."""
         return self.where in _FREE
+
+    @property
+    def takes_state(self) -> bool:
+        """Whether it may be called with nothing, given any dict as its state, and what it makes be hashed."""
+        return False
+
+    @property
+    def has_no_state(self) -> bool:
+        """Whether what it makes takes no dict as its state, nor does any harm with one."""
+        return self.where in _STATELESS
+
+    @property
+    def hashes_parts(self) -> bool:
+        """Whether what it makes is filled later, and may be hashed by what it is filled with."""
+        return False
+
+    @property
+    def is_tuple(self) -> bool:
+        """Whether what it makes is a tuple."""
+        return False
+
+    def takes_names(self) -> bool:
+        """Whether it may be called with keyword arguments."""
+        return False
+
+    def may_fill(self, opcode: str) -> bool:
+        """Whether APPENDS, ADDITEMS or SETITEMS may put more into what it has made."""
+        return self.where in _FILLED[opcode]
 
     @property
     def is_callable(self) -> bool:
@@ -149,8 +179,30 @@ class UserEntry(Entry):
 
     @property
     def is_free(self) -> bool:
-        hashing: Any = getattr(self._thing, "__hash__", None)
-        return self.is_callable and hashing in (None, object.__hash__)
+        return self.is_callable and not self.hashes_parts
+
+    @property
+    def takes_state(self) -> bool:
+        return self.is_free
+
+    @property
+    def has_no_state(self) -> bool:
+        return self.is_free or self.has_members or self.is_row
+
+    @property
+    def hashes_parts(self) -> bool:
+        hashing: Any = getattr(self.thing, "__hash__", None)
+        return hashing not in (None, object.__hash__) and not isinstance(self.thing, EnumType)
+
+    @property
+    def is_tuple(self) -> bool:
+        return isinstance(self.thing, type) and issubclass(self.thing, tuple)
+
+    def takes_names(self) -> bool:
+        return rule_for(self.thing) is _anything
+
+    def may_fill(self, opcode: str) -> bool:
+        return opcode != "SETITEMS" or getattr(self.thing, "__setitem__", None) not in _BY_SLICE
 
     @property
     def is_row(self) -> bool:
@@ -181,7 +233,28 @@ class UserEntry(Entry):
 
     def _builds(self, walk: Walk, items: list[Any]) -> bool:
         """Not of a member of an enum: there is only one of it, and everybody has it."""
-        return not isinstance(self.thing, EnumType)
+        cls = self.thing
+        if isinstance(cls, EnumType):
+            return False
+        method = getattr(cls, "__setstate__", None)
+        if method is None:
+            return _slots(walk, items[1])
+        for base in cls.__mro__:
+            known = DATA.get((base.__module__, base.__qualname__))
+            if known is not None and getattr(base, "__setstate__", None) is method:
+                return known.builds(walk, items)
+        return True
+
+
+_BY_SLICE = (list.__setitem__, bytearray.__setitem__)  # with a slice, these put in all of something
+
+
+def _slots(walk: Walk, state: Any) -> bool:
+    """Where the state is that of slots, too: it sets attributes, and ``__class__`` must not be among them."""
+    if type(state) is not Made or state.kind != notes.TUPLE or len(state.items) != 2 or state.items[1] is None:
+        return True
+    items = walk.items_of(state.items[1])
+    return items is not None and all(walk.is_text(name) and not walk.is_private(name) for name in items[::2])
 
 
 def _anything(walk: Walk, items: list[Any]) -> bool:
@@ -198,6 +271,8 @@ def _nothing(walk: Walk, items: list[Any]) -> bool:
 
 
 _POINTER_BYTES = 8
+_ELEMENT_BYTES = 16  # of a set or dict that is a copy: they take more, but data may have many, if each is copied once
+_ZONE_BYTES, _ZONE_BYTES_ANEW = 1 << 11, 1 << 14  # what it takes to find a time zone; to make one that is not kept
 
 
 def _is_literal(item: Any) -> bool:
@@ -207,21 +282,27 @@ def _is_literal(item: Any) -> bool:
 def is_bytes(item: Any) -> bool:
     """Bytes or a bytearray: as themselves, or as protocols 0 to 2 write them."""
     if type(item) is Made:
-        return item.kind == opcodes.BYTEARRAY or (
-            item.kind == opcodes.RESULT and item.items in (("_codecs", "encode"), ("builtins", "bytes"))
+        return item.kind == notes.BYTEARRAY or (
+            item.kind == notes.RESULT and item.items in (("_codecs", "encode"), ("builtins", "bytes"))
         )
-    return type(item) is opcodes.BLOB
+    return type(item) is BLOB
 
 
 def _elements(walk: Walk, items: list[Any]) -> bool:
     """Nothing, or one container that the pickle spells out: its elements are no more than its bytes."""
     walk.hash(items)
+    _count_copies(walk, items, _ELEMENT_BYTES)
     return not items or (len(items) == 1 and _is_literal(items[0]))
 
 
+def _count_copies(walk: Walk, items: list[Any], size: int) -> None:
+    for item in items:
+        if type(item) is Made:
+            walk.copy(size * item.work)
+
+
 def _deque(walk: Walk, items: list[Any]) -> bool:
-    if items and type(items[0]) is Made:
-        walk.copy(_POINTER_BYTES * items[0].work)
+    _count_copies(walk, items, _POINTER_BYTES)
     return not items or (_is_literal(items[0]) and (len(items) == 1 or (len(items) == 2 and _is_size(items[1]))))
 
 
@@ -234,7 +315,7 @@ def _defaultdict(walk: Walk, items: list[Any]) -> bool:
     if not items or (len(items) == 1 and items[0] is None):
         return True
     factory = items[0]
-    return type(factory) is Made and factory.kind == opcodes.GLOBAL and _elements(walk, items[1:])
+    return type(factory) is Made and factory.kind == notes.GLOBAL and _elements(walk, items[1:])
 
 
 def _bytearray(walk: Walk, items: list[Any]) -> bool:
@@ -258,9 +339,22 @@ def _texts(walk: Walk, items: list[Any]) -> bool:
 def _fraction(walk: Walk, items: list[Any]) -> bool:
     """Two ints, or text without an exponent, whose number could have a billion digits."""
     if len(items) == 2:
-        return type(items[0]) is int and type(items[1]) is int
+        return _integers(walk, items)
     text = walk.text(items[0]) if len(items) == 1 else None
     return text is not None and text.isascii() and text.removeprefix("-").replace("/", "", 1).isdigit()
+
+
+def _integers(walk: Walk, items: list[Any]) -> bool:
+    """Ints only. What divides them by one another takes the square of their bytes."""
+    for item in items:
+        width = width_of(item)
+        walk.copy(width * width // 256)
+    return all(type(item) is int for item in items)
+
+
+def _atoms(walk: Walk, items: list[Any]) -> bool:
+    """Numbers and text. What else an int can be made of may be one with a billion digits."""
+    return not any(type(item) is Made for item in items)
 
 
 def _decimal(walk: Walk, items: list[Any]) -> bool:
@@ -273,7 +367,37 @@ def _one(walk: Walk, items: list[Any]) -> bool:
     If no member has it, the error shows it.
     """
     walk.hash(items)
-    return len(items) == 1 and not (walk.is_late and type(items[0]) is Made)
+    if len(items) != 1:
+        return False
+    item = items[0]
+    if type(item) is Made:
+        walk.copy(item.shown)
+        return not (walk.is_late and item.flags & OPEN)
+    return True
+
+
+def _dict(walk: Walk, items: list[Any]) -> bool:
+    """A dict, of attributes."""
+    state = items[1]
+    return type(state) is Made and state.kind == notes.DICT
+
+
+_MAX_NUMBER = 1 << 2048  # hashed as quickly as any other
+
+
+def _number_of_uuid(walk: Walk, items: list[Any]) -> bool:
+    """The state of a UUID: an int, and perhaps another one. Anything else would be hashed, or shown by an error."""
+    pairs = walk.items_of(items[1])
+    if not pairs:
+        return False
+    state = dict(zip(map(walk.text, pairs[::2]), pairs[1::2], strict=True))
+    number, is_safe = state.get("int"), state.get("is_safe")
+    return (
+        state.keys() <= {"int", "is_safe"}
+        and type(number) is int
+        and abs(number) < _MAX_NUMBER
+        and (is_safe is None or type(is_safe) is int)
+    )
 
 
 def _address(walk: Walk, items: list[Any]) -> bool:
@@ -283,15 +407,17 @@ def _address(walk: Walk, items: list[Any]) -> bool:
 def _getattr(walk: Walk, items: list[Any]) -> bool:
     """The one method that the pickle of a time zone is made with."""
     zone = items[0] if len(items) == 2 else None
-    named = type(zone) is Made and zone.kind == opcodes.GLOBAL and zone.items == ("zoneinfo", "ZoneInfo")
+    named = type(zone) is Made and zone.kind == notes.GLOBAL and zone.items == ("zoneinfo", "ZoneInfo")
     return named and walk.text(items[1]) == "_unpickle"
 
 
 def _zone(walk: Walk, items: list[Any]) -> bool:
+    walk.copy(_ZONE_BYTES if len(items) == 2 and items[1] else _ZONE_BYTES_ANEW)
     return len(items) == 2 and walk.is_text(items[0]) and type(items[1]) in (int, bool)
 
 
 def _three(walk: Walk, items: list[Any]) -> bool:
+    _count_copies(walk, items[2:], _ELEMENT_BYTES)
     return len(items) == 3
 
 
@@ -335,18 +461,26 @@ _CALM = frozenset(
     [("datetime", name) for name in ("date", "time", "datetime", "timedelta", "timezone")]
     + [("decimal", "Decimal"), ("builtins", "complex"), ("builtins", "slice")]
 )
-# These go over it, as often as it is reached: text of it is made, or a path of paths.
-_FREE = _CALM.union(
-    [("ipaddress", f"{family}{kind}") for family in ("IPv4", "IPv6") for kind in ("Address", "Network", "Interface")]
-    + [("pathlib", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath")]
-    + [("uuid", "UUID")]
+_SLICE = frozenset([("builtins", "slice")])  # SETITEM with one puts in all of something
+_ADDRESSES, _NETWORKS = (
+    frozenset(("ipaddress", f"{family}{kind}") for family in ("IPv4", "IPv6") for kind in kinds)
+    for kinds in (["Address"], ["Network", "Interface"])
 )
+_PATHS = frozenset(("pathlib", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath"))
+# Some of these go over it, as often as it is reached: text of it is made, or a path of paths.
+_STATELESS = (_CALM - _SLICE) | _ADDRESSES | _PATHS
+_FREE = _STATELESS | _NETWORKS
 
 _DICTS = frozenset(
     [("collections", name) for name in ("Counter", "OrderedDict", "defaultdict")]
     + [("builtins", name) for name in ("dict", "float", "int", "list", "set")]
 )
 
+_FILLED = {
+    "APPENDS": frozenset([("collections", "deque")]),
+    "ADDITEMS": frozenset(),
+    "SETITEMS": frozenset(("collections", name) for name in ("Counter", "OrderedDict", "defaultdict")),
+}
 _EMPTY = frozenset([("collections", "OrderedDict"), ("collections", "deque")])
 
 
@@ -363,16 +497,17 @@ def _entries() -> dict[Global, Entry]:
     add("builtins", "set frozenset", _elements)
     add("builtins", "bytes", _nothing)
     add("builtins", "bytearray", _bytearray)
-    add("builtins", "complex slice range", _anything)
+    add("builtins", "complex slice", _anything)
+    add("builtins", "range", _integers)
     add("datetime", "date time datetime timedelta timezone", _anything)
     add("zoneinfo", "ZoneInfo", never)
     add(*GETATTR, _getattr, bare=False, thing=zone_method)
     add("decimal", "Decimal", _decimal)
     add("fractions", "Fraction", _fraction)
-    add("uuid", "UUID", _nothing, builds=_anything, newobj=True)
+    add(*UUID, _nothing, builds=_number_of_uuid, newobj=True)
     add("uuid", "SafeUUID", _one)
-    add("collections", "OrderedDict", _elements, builds=_anything)
-    add("collections", "Counter", _elements, builds=_anything)
+    add("collections", "OrderedDict", _elements, builds=_dict)
+    add("collections", "Counter", _elements)
     add("collections", "deque", _deque)
     add("collections", "defaultdict", _defaultdict)
     add("pathlib", "PurePath PurePosixPath PureWindowsPath", _texts)
@@ -387,8 +522,8 @@ DATA = _entries()
 
 
 _BASE_RULES: dict[type, Rule] = {
-    int: _anything,
-    float: _anything,
+    int: _atoms,
+    float: _atoms,
     str: _texts,
     bytes: _blob,
     list: _elements,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
-from hutch.codecs import opcodes
+from hutch.codecs import notes
 from hutch.codecs.allowed import Entry, is_bytes, never
-from hutch.codecs.opcodes import Made
+from hutch.codecs.notes import Made
 from hutch.errors import CodecError
 
 TYPE_CHECKING = False
@@ -27,11 +27,11 @@ _MAX_UNIT = 1 << 31
 
 
 def _is_made(item: Any, where: Global) -> bool:
-    return type(item) is Made and item.kind == opcodes.RESULT and item.items == where
+    return type(item) is Made and item.kind == notes.RESULT and item.items == where
 
 
 def _tuple(item: Any) -> list[Any] | None:
-    return item.items if type(item) is Made and item.kind == opcodes.TUPLE else None
+    return item.items if type(item) is Made and item.kind == notes.TUPLE else None
 
 
 def _same(found: list[Any], expected: list[Any]) -> bool:
@@ -76,7 +76,7 @@ def _is_unit(item: Any) -> bool:
     extra, unit = pair
     numbers = _tuple(unit)
     return (
-        (extra is None or (type(extra) is Made and extra.kind == opcodes.DICT and extra.work == 1))
+        (extra is None or (type(extra) is Made and extra.kind == notes.DICT and extra.work == 1))
         and numbers is not None
         and len(numbers) == 4
         and is_bytes(numbers[0])
@@ -85,7 +85,7 @@ def _is_unit(item: Any) -> bool:
 
 
 def _reconstruct(walk: Walk, items: list[Any]) -> bool:
-    if len(items) != 3 or type(items[0]) is not Made or items[0].kind != opcodes.GLOBAL:
+    if len(items) != 3 or type(items[0]) is not Made or items[0].kind != notes.GLOBAL:
         return False
     shape = _tuple(items[1])
     return items[0].items == ("numpy", "ndarray") and shape is not None and _same(shape, [0]) and is_bytes(items[2])

@@ -22,13 +22,17 @@ __all__ = [
     "BUILT",
     "DICTS",
     "FLAT",
+    "MOST_PARTS",
     "NO_HASHING",
     "NO_SHARING",
     "Form",
+    "fetched_arguments",
+    "find_others",
     "find_pairs",
     "find_singles",
     "forms",
     "is_named",
+    "is_number",
     "is_pair",
     "is_zone",
     "simple",
@@ -103,7 +107,7 @@ def _plain(kind: int, *, counted: bool, shares: bool) -> bytes:
     return _run(bare, *short, *more, counted=counted)
 
 
-_MOST_PARTS = 64  # of a tuple, where things are used twice: that many parts are hashed for two bytes or more
+MOST_PARTS = 64  # of a tuple, where things are used twice: that many parts are hashed for two bytes or more
 
 
 def _atom(*, counted: bool, framed: bool, named: bool = True) -> bytes:
@@ -169,7 +173,7 @@ def _flat(*, counted: bool, shares: bool, framed: bool) -> bytes:
     atom = _atom(counted=counted, framed=framed)
     unit = _tuples(atom, memo, b"", (_PAIR if shares else _NO_PAIR) if counted else b"", b"")
     if shares:
-        long = rb"\((?:(?:" + atom + rb"){3,%d}+(?:[t\x85-\x87]" % _MOST_PARTS + memo + rb")?+)?+"
+        long = rb"\((?:(?:" + atom + rb"){3,%d}+(?:[t\x85-\x87]" % MOST_PARTS + memo + rb")?+)?+"
         if counted:
             # As in `_FETCH_AND_ATOM`, but tuples and all.
             first = _atom(counted=True, framed=framed, named=False)
@@ -210,7 +214,7 @@ def _built(*, framed: bool) -> bytes:
         rb"[as]",
         rb"\}" + memo + rb"(?!\()",
         rb"\)(?![R\x81])",
-        rb"\((?:" + atom + rb"){3,%d}+t" % _MOST_PARTS + memo + call,
+        rb"\((?:" + atom + rb"){3,%d}+t" % MOST_PARTS + memo + call,
         rb"\x95.{8}",
     )
     begin = rb"(?:\A\x80." + frame + opened + rb"|" + memo + rb")"
@@ -237,7 +241,7 @@ def _dicts(*, framed: bool) -> bytes:
         rb"[e\x90]" + frame + filled,
         rb"\)R" + memo + filled,
         rb"\)(?!R)",
-        rb"\((?:" + atom + rb"){3,%d}+t" % _MOST_PARTS + memo,
+        rb"\((?:" + atom + rb"){3,%d}+t" % MOST_PARTS + memo,
         rb"[as]|\x95.{8}",
     )
     begin = rb"(?:\A\x80." + frame + rb"|" + memo + rb"(?:" + call + rb"|" + filled + rb"))"
@@ -332,3 +336,26 @@ find_pairs = tuple(
 find_singles = tuple(
     re.compile(rb"\x85(?<=(" + fetch + rb"\x85))", re.DOTALL).search for fetch in (rb"h(.)", rb"j(.{4})")
 )
+
+_NUMBER = rb"(?:\x8a" + _SHORT + rb"|K.|M..|J....)sb"
+_OF_NUMBER = rb"\)\x81\x94?\}\x94?"
+
+#: What makes a UUID, behind its class: an object whose state is a dict of one int, by its name or by what is fetched.
+is_number = re.compile(
+    _OF_NUMBER + rb"(?:(?P<named>\x8c\x03int)\x94?|(?P<fetched>h.|j.{4}))" + _NUMBER, re.DOTALL
+).match
+
+
+def find_others(cls: bytes, name: bytes) -> Callable[..., Any]:
+    """Search for a class that is fetched where the same does not follow.
+
+    Args:
+        cls: the opcode that fetches it.
+        name: the opcode that fetches the name of the number.
+    """
+    pattern = re.escape(cls) + rb"(?!" + _OF_NUMBER + re.escape(name) + _NUMBER + rb")"
+    return re.compile(pattern, re.DOTALL).search
+
+
+#: Calls with a tuple of arguments that is fetched: there may be any number of them for one tuple.
+fetched_arguments = re.compile(rb"(?:h.|j.{4})\x94*+[R\x81]", re.DOTALL).findall

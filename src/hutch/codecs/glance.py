@@ -22,10 +22,15 @@ are of those that do not look inside.
 What BUILD finds on top is never a tuple: with one it could set attributes of a class. It finds no member of an enum
 below, either: those are for the two kinds without BUILD, and for *built*. There, every MARK (but those of tuples that
 are told as a whole) stands right behind a list, set or dict that has just been made, and something comes between it and
-SETITEMS, which leaves that container on top; of a list or set, that is an error. BUILD stands right behind SETITEMS. So
-the state is a dict, and its object is what was below when the dict was made: a new object (of NEWOBJ with the empty
-tuple, which is never a member), or what has no state: an atom, a list, a dict, or nothing at all. (The state of one
-field only is told as a whole, from NEWOBJ to BUILD.)
+SETITEMS, which leaves that container on top: a dict, or a list whose items are numbered, which is no state. BUILD
+stands right behind SETITEMS. So its object is what was below when the dict was made: a new object (of NEWOBJ with the
+empty tuple, which is never a member), or what has no state: an atom, a list, a dict, or nothing at all. (The state of
+one field only is told as a whole, from NEWOBJ to BUILD.)
+
+A UUID is made by BUILD, too, which hashes what it is given. So in *built*, whatever fetches that class is looked at
+once more: an int must follow, and nothing else. In the others there is no UUID.
+
+What is freed by recursion (a `deque`) may not nest so deep that only a look at the object would tell how deep.
 
 In *dicts*, what is called has no argument, or one that stands right before the call: a dict that has just been made,
 which is copied once; or a class, which none of those that may be named there does anything with, but `defaultdict`.
@@ -33,20 +38,26 @@ which is copied once; or a class, which none of those that may be named there do
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from hutch.codecs.forms import (
     BUILT,
     DICTS,
     FLAT,
+    MOST_PARTS,
     NO_SHARING,
+    fetched_arguments,
+    find_others,
     find_pairs,
     find_singles,
     forms,
     is_named,
+    is_number,
     is_pair,
     is_zone,
     simple,
 )
-from hutch.codecs.opcodes import most_copied
+from hutch.codecs.notes import most_copied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +73,8 @@ _NESTING = (b"\x81\x85\x86\x87\x90\x91Rabestu", b")]t}R\x81\x85\x86\x87\x8f\x91"
 _NESTING_IF_FLAT = (b"]}R\x81\x8f\x91", b"\x90\x91abesu")
 _DEPTH_OF_FLAT = 8  # a moment, its zone, and the difference in that; or a path, its parts, and their texts
 _ZONE = b"\x8c\x08timezone\x94\x93"
+_UUID = b"\x8c\x04UUID\x94\x93\x94"
+_RECURSING = (b"deque", b"defaultdict")  # freed by recursion, without the interpreter's guard
 _FRAME_BYTES = 1 << 16  # picklers begin another frame when there are as many
 _MOST_FETCHED = 64  # different things in pairs; each takes a search
 _MOST_BYTES = 1 << 22  # where there are such: what one search has dealt with hides nothing from the next
@@ -121,6 +134,14 @@ class _Memo:
         self.at = 0
         self.places: list[int] = []  # of each, where the opcode is that pushed it
         self.last = 0
+
+    def index(self, place: int) -> int:
+        """The number of what the opcode at that place pushed; -1 where it is not in the memo."""
+        places = self.places
+        while (not places or places[-1] < place) and self.place(len(places)) >= 0:
+            pass
+        index = bisect_left(places, place)
+        return index if index < len(places) and places[index] == place else -1
 
     def place(self, index: int) -> int:
         """Where the opcode is that pushed what has that number; -1 where there is none. O(what is before)."""
@@ -191,7 +212,9 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     return None
                 if pairs and not _are_flat(data, zones, memo or _Memo(data), kind == DICTS):
                     break
-                if longest and named and shares and longest * _most_calls(data) > most_copied(size):
+                if named and shares and _most_gone_over(data, kind, longest) > most_copied(size):
+                    break
+                if kind == BUILT and named and b"UUID" in data and not _are_numbers(data, memo or _Memo(data)):
                     break
                 is_flat = kind in (FLAT, BUILT)
                 most = max_depth - _DEPTH_OF_FLAT if is_flat else max_depth
@@ -201,6 +224,8 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 )
                 if deep and kind == NO_SHARING:
                     break  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
+                if deep and named and any(name in data for name in _RECURSING):
+                    break
                 return named, deep, shares, 2 * kind + shares
             if op == 0x93 and kind != NO_SHARING and data.endswith(names[kind].suffixes, 0, at):  # STACK_GLOBAL
                 named = True
@@ -245,9 +270,47 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
     return None
 
 
-def _most_calls(data: bytes) -> int:
-    """No more calls than this are made with what is fetched."""
-    return min(data.count(b"h") + data.count(b"j"), data.count(b"R") + data.count(b"\x81"))
+def _most_gone_over(data: bytes, kind: int, longest: int) -> int:
+    """No more bytes than this are gone over by calls that are made with what is fetched.
+
+    Args:
+        longest: bytes of the longest text of those that are longer than 255 bytes.
+    """
+    most = 0
+    if longest:
+        fetched = data.count(b"h") + data.count(b"j")
+        most = longest * min(fetched, data.count(b"R") + data.count(b"\x81"))
+    if kind in (FLAT, BUILT) and b"pathlib" in data:  # nothing else goes over more than one text
+        most += MOST_PARTS * max(longest, 255) * len(fetched_arguments(data))
+    return most
+
+
+def _are_numbers(data: bytes, memo: _Memo) -> bool:
+    """Whether each UUID is made of an int, which is set at once. O(len(data)).
+
+    It may say no, as bytes that look like the class may be anything.
+    """
+    if data.count(_UUID) != 1:
+        return False
+    at = data.index(_UUID) + len(_UUID)
+    first = is_number(data, at)
+    if first is None:
+        return False
+    cls, name = memo.index(at - 2), first["fetched"]
+    if name is None:
+        index = memo.index(first.start("named"))
+        if index < 0:
+            return False
+        name = _fetch(index)
+    elif memo.text(memo.place(int.from_bytes(name[1:], "little"))) != b"int":
+        return False
+    # Wherever the class is fetched, what comes next is looked at from there, whatever else has these bytes.
+    return cls >= 0 and find_others(_fetch(cls), name)(data) is None
+
+
+def _fetch(index: int) -> bytes:
+    """The opcode that fetches what has that number in the memo."""
+    return b"h" + bytes((index,)) if index < 256 else b"j" + index.to_bytes(4, "little")
 
 
 def _are_flat(data: bytes, zones: set[int], memo: _Memo, classes: bool) -> bool:

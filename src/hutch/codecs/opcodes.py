@@ -9,11 +9,28 @@ The opcodes are those of protocols 0 to 5, as the comments of the standard libra
 
 from __future__ import annotations
 
+from hutch.codecs.notes import (
+    BLOB,
+    BUFFER,
+    BYTEARRAY,
+    DICT,
+    FROZENSET,
+    GLOBAL,
+    LIST,
+    OPAQUE,
+    PERSISTENT,
+    RESULT,
+    SET,
+    TUPLE,
+    UNLIMITED,
+    Accounts,
+    Made,
+)
 from hutch.errors import CodecError, LimitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
     from typing import Any, Protocol, TypeAlias
 
     from hutch.codecs.base import Data
@@ -26,58 +43,16 @@ if TYPE_CHECKING:
         def named(self, walk: Walk, module: str, name: str) -> Global: ...
         def called(self, walk: Walk, function: Made, arguments: Any, result: Made, opcode: str) -> None: ...
         def built(self, walk: Walk, target: Made, state: Any) -> None: ...
+        def filled(self, walk: Walk, target: Made, opcode: str) -> None: ...
         def stored(self, walk: Walk, where: Global) -> None: ...
 
 
-__all__ = ["UNKNOWN", "Made", "Walk", "disassemble", "globals_of", "walk"]
+__all__ = ["UNKNOWN", "Walk", "disassemble", "globals_of", "walk"]
 
 UNKNOWN = "?"  # in place of a module or a name that only running the pickle would tell
-
-# What a note is about.
-LIST, TUPLE, DICT, SET, FROZENSET, BYTEARRAY, GLOBAL, RESULT, PERSISTENT, BUFFER, OPAQUE = range(11)
-
-BLOB = range  # stands for bytes, by where they are
 _FLOAT = 0.0  # stands for any float
-_BIG = 1 << 64  # stands for any int that does not fit in 8 bytes
-_UNLIMITED = 1 << 62
-
-
-class Made:
-    """A note about an object that an unpickler would make.
-
-    Attributes:
-        kind: LIST, TUPLE…; RESULT is what a call returns.
-        depth: how deep it nests, itself included.
-        work: objects that a hash or a repr of it visits: shared ones count as often as they are reached.
-        items: of a TUPLE, its notes and atoms. Of a GLOBAL and a RESULT, module and name of what was named or called.
-        arguments: of a RESULT, the notes and atoms that it was made of.
-        is_held: something else holds it, and has counted what was in it by then.
-        extent: bytes of text and bytes that whoever copies it copies.
-    """
-
-    __slots__ = ("arguments", "depth", "extent", "is_held", "items", "kind", "work")
-
-    def __init__(self, kind: int, items: Any = None) -> None:
-        self.kind = kind
-        self.depth = self.work = 1
-        self.items = items
-        self.arguments: list[Any] | None = None
-        self.is_held = False
-        self.extent = 0
-
-
-def extent_of(item: Any) -> int:
-    """Bytes of text, bytes, or what has been made of such."""
-    if type(item) is Made:
-        return item.extent
-    if type(item) is tuple:
-        return item[1] - item[0]  # type: ignore[no-any-return]
-    return len(item) if type(item) in (str, BLOB) else 0
-
-
-def most_copied(size: int) -> int:
-    """Bytes of text and bytes that the calls of a pickle of `size` bytes may go over: data is far from it."""
-    return (1 << 20) + 16 * size
+_BIG = 1 << 64  # stands for an int that does not fit in 8 bytes, but is not so long that anything takes time
+_BIG_BYTES = 32
 
 
 class _Underflow(Exception):
@@ -91,7 +66,7 @@ _BLOBS = {0x43: 1, 0x42: 4, 0x8E: 8}  # *BYTES
 _CONSTANTS = {0x4E: None, 0x88: True, 0x89: False}
 
 
-class Walk:
+class Walk(Accounts):
     """One pass over one pickle.
 
     Attributes:
@@ -100,7 +75,6 @@ class Walk:
         persistent: how many persistent ids it has.
         extensions: codes of copyreg's extension registry that it uses.
         end: where it stops; what is behind belongs to something else.
-        is_late: something was given more when others held it already: their `work` is too small.
         looked_into: where the text is that somebody has asked for.
     """
 
@@ -109,21 +83,21 @@ class Walk:
         data: Data,
         judge: Judge | None = None,
         *,
-        max_depth: int = _UNLIMITED,
-        max_work: int = _UNLIMITED,
-        max_copied: int = _UNLIMITED,
+        max_depth: int = UNLIMITED,
+        max_work: int = UNLIMITED,
+        max_copied: int = UNLIMITED,
     ) -> None:
+        super().__init__(max_depth, max_work, max_copied)
         self.data = bytes(data)
         self.globals: list[Global] = []
         self.persistent = 0
         self.extensions: list[int] = []
         self.end = 0
-        self.is_late = False
         self.looked_into: list[tuple[int, int]] = []
         self.judge = judge
-        self.max_depth = max_depth
-        self.work_left = max_work
-        self.copy_left = max_copied
+        self._has_decimals: bool | None = None
+        self._filled: Made | None = None  # the last dict that was given items, if these are all of its items
+        self._filled_with: list[Any] = []
 
     def text(self, item: Any) -> str | None:
         """The str that an atom on the stack stands for, or None if it is none."""
@@ -144,42 +118,22 @@ class Walk:
                 return None
         return item if type(item) is str else None
 
-    def hold(self, holder: Made, items: Sequence[Any]) -> None:
-        """Put items into a container that is on the stack."""
-        work = holder.work + len(items)
-        depth = holder.depth
-        for item in items:
-            if type(item) is Made:
-                work += item.work
-                item.is_held = True
-                if item.depth >= depth:
-                    depth = item.depth + 1
-                if item.kind == GLOBAL and self.judge is not None:
-                    self.judge.stored(self, item.items)
-        holder.work = work
-        holder.depth = depth
-        if holder.is_held:
-            self.is_late = True
-        if depth > self.max_depth:
-            raise LimitError(f"nests deeper than max_depth ({self.max_depth}) allows")
+    def is_private(self, item: Any) -> bool:
+        """Whether an atom on the stack stands for a str that begins with two underscores."""
+        return (self._text(item) or "").startswith("__")
 
-    def hash(self, items: Iterable[Any]) -> None:
-        """Take the work of hashing keys off the budget."""
-        for item in items:
-            if type(item) is Made:
-                self.work_left -= item.work
-        if self.work_left < 0:
-            raise LimitError("has keys that share so many parts with one another that hashing them would not end")
+    def stored(self, where: Global) -> None:
+        """A global is put into something."""
+        if self.judge is not None:
+            self.judge.stored(self, where)
 
-    def copy(self, extent: int) -> None:
-        """Take text and bytes that a call goes over off the budget.
-
-        Args:
-            extent: how many bytes.
-        """
-        self.copy_left -= extent
-        if self.copy_left < 0:
-            raise LimitError("copies long text or bytes so often that what comes out would be many times its size")
+    def items_of(self, item: Any) -> list[Any] | None:
+        """Keys and values of a dict, in turn; None if it is none, or was given some before others were given theirs."""
+        if type(item) is not Made or item.kind != DICT:
+            return None
+        if item is self._filled:
+            return self._filled_with
+        return [] if item.work == 1 else None
 
     def name(self, module: str | None, name: str | None) -> Made:
         """Push a global."""
@@ -198,10 +152,7 @@ class Walk:
             self.judge.called(self, function, arguments, result, opcode)
         if type(arguments) is Made:
             result.arguments = arguments.items
-            result.extent = sum(map(extent_of, arguments.items or ()))
-            self.copy(result.extent)
-            result.work += arguments.work
-            result.depth += arguments.depth - 1
+            self.pass_on(arguments, result)
         return result
 
     def run(self) -> None:
@@ -380,7 +331,7 @@ class Walk:
                 if width < 0:
                     raise _Underflow
                 at = begin + width
-                push(int.from_bytes(data[begin:at], "little", signed=True) if width <= 8 else _BIG)
+                push(int.from_bytes(data[begin:at], "little", signed=True) if width <= 8 else self._big(width))
             elif op == 0x74:  # TUPLE
                 made = Made(TUPLE, pop_mark())
                 self.hold(made, made.items)
@@ -425,9 +376,9 @@ class Walk:
                 push(self.call(function, made, "OBJ"))
             elif op == 0x49:  # INT
                 found = line()
-                push(found == b"01" if found in (b"00", b"01") else _number(found))
+                push(found == b"01" if found in (b"00", b"01") else self._number(found))
             elif op == 0x4C:  # LONG
-                push(_number(line().removesuffix(b"L")))
+                push(self._number(line().removesuffix(b"L")))
             elif op == 0x46:  # FLOAT
                 line()
                 push(_FLOAT)
@@ -440,12 +391,14 @@ class Walk:
                 length = int.from_bytes(data[at : at + 8], "little")
                 at += 8 + length
                 made = Made(BYTEARRAY)
-                made.extent = length
+                made.extent = made.shown = length
                 push(made)
             elif op == 0x97:  # NEXT_BUFFER
                 push(Made(BUFFER))
             elif op == 0x98:  # READONLY_BUFFER
-                top()
+                made = top()
+                if self.judge is not None and not (type(made) is Made and made.kind == BUFFER):
+                    raise CodecError("makes a memoryview of what is no buffer from elsewhere")
             elif op == 0x50 or op == 0x51:  # PERSID, BINPERSID
                 if op == 0x50:
                     line()
@@ -464,10 +417,19 @@ class Walk:
     def _set(self, target: Any, items: list[Any]) -> None:
         if len(items) % 2:
             raise _Underflow
+        if target.kind != DICT and self.judge is not None:
+            self.judge.filled(self, target, "SETITEMS")
         self.hash(items[::2])
+        if target is self._filled:
+            self._filled_with += items
+        else:
+            self._filled = target if target.work == 1 else None
+            self._filled_with = items
         self.hold(target, items)
 
     def _add(self, target: Any, items: list[Any], hashed: bool) -> None:
+        if target.kind != (SET if hashed else LIST) and self.judge is not None:
+            self.judge.filled(self, target, "ADDITEMS" if hashed else "APPENDS")
         if hashed:
             self.hash(items)
         self.hold(target, items)
@@ -478,6 +440,25 @@ class Walk:
         if self.judge is not None:
             self.judge.built(self, target, state)
         self.hold(target, (state,))
+
+    def _big(self, width: int) -> int:
+        """What stands for an int of so many bytes."""
+        if width <= _BIG_BYTES:
+            return _BIG
+        if self._has_decimals is None:
+            self._has_decimals = b"Decimal" in self.data
+        if self._has_decimals:
+            self.widen(width)
+        return 1 << 8 * width
+
+    def _number(self, line: bytes) -> Any:
+        """The int of a text opcode; "unknown" where it is not written as Python writes it."""
+        if len(line) > 20:
+            return self._big(len(line))
+        digits = line.removeprefix(b"-")
+        if digits.isdigit() and (digits[:1] != b"0" or line == b"0"):
+            return int(line)
+        return Made(OPAQUE)
 
     def _extension(self, code: int) -> Made:
         import copyreg
@@ -492,16 +473,6 @@ def _digits(line: bytes) -> int:
     if not line.isdigit() or len(line) > 20:
         raise CodecError(f"{line[:20]!r} is no number of an object")
     return int(line)
-
-
-def _number(line: bytes) -> Any:
-    """The int of a text opcode; "unknown" where it is not written as Python writes it."""
-    if len(line) > 20:
-        return _BIG
-    digits = line.removeprefix(b"-")
-    if digits.isdigit() and (digits[:1] != b"0" or line == b"0"):
-        return int(line)
-    return Made(OPAQUE)
 
 
 def walk(data: Data) -> Walk:

@@ -6,24 +6,27 @@ What is promised of bytes that anybody may have written:
 - A pickle that names anything else, anywhere, is refused before its first call. So is one that calls something
   allowed in a way that data never does (a `bytearray` of a size, a `set` of a `range`), that sets attributes of a
   class or of a member of an enum, or that leaves open what it names.
-- It takes no more memory than a fixed multiple of its bytes (some 250; the worst is an empty set, a byte of pickle and
-  216 of memory), nests no deeper than `max_depth`, and the time to hash its keys is such a multiple too.
+- It takes no more memory than a fixed multiple of its bytes (some 400, and 16 MiB; an empty set is a byte of pickle and
+  216 of memory), and no more time either: what is hashed, compared, copied or shown by an error is counted as often as
+  that happens, also where it is one thing in many places. It nests no deeper than `max_depth`.
 - What comes out is an object or an error of the `CodecError` family (or a `MemoryError`), never a crash.
 
 What is not promised: that values make sense (a state may be set that ``__init__`` would not have accepted), that
-classes of your own which you allow are safe to call with any arguments, that a dict has no colliding keys, that it is
-quick to print or to compare what shares its parts, or what ``int(Decimal('1e999999999'))`` does when you come to it.
+classes of your own which you allow are safe to call with any arguments, or quick to hash, that a dict has no colliding
+keys, that it is quick to print or to compare what shares its parts, or what ``int(Decimal('1e999999999'))`` does when
+you come to it.
 """
 
 from __future__ import annotations
 
 from _pickle import Unpickler, dumps, loads
 
-from hutch.codecs import opcodes
+from hutch.codecs import notes
 from hutch.codecs.allowed import (
     DATA,
     GETATTR,
     RECONSTRUCTOR,
+    UUID,
     ZONE,
     Entry,
     UserEntry,
@@ -36,7 +39,8 @@ from hutch.codecs.forms import BUILT, FLAT, NO_HASHING
 from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
-from hutch.codecs.opcodes import Made, Walk, most_copied
+from hutch.codecs.notes import HASHES_PARTS, Made, most_copied
+from hutch.codecs.opcodes import UNKNOWN, Walk
 from hutch.codecs.source import Source
 from hutch.codecs.templates import MAX_TEMPLATE_BYTES, Templates
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
@@ -130,11 +134,11 @@ class SafePickle(Codec):
         self._unpickler = Restricted
         entries = self._entries.items()
         self._names = (
-            Names(where for where, entry in entries if entry.is_free or entry.begins_empty),
+            Names(where for where, entry in entries if entry.takes_state or entry.begins_empty),
             Names(where for where, entry in entries if entry.is_callable),
-            flat := Names(where for where, entry in entries if entry.is_free or entry.has_members or entry.is_row),
+            Names(where for where, entry in entries if entry.is_free or entry.has_members or entry.is_row),
             Names(()),
-            flat,
+            Names(where for where, entry in entries if entry.has_no_state or where == UUID),
             Names(where for where, entry in entries if entry.is_dict),
         )
 
@@ -287,7 +291,7 @@ class SafePickle(Codec):
 
     def named(self, walk: Walk, module: str, name: str) -> Global:
         """A global is named."""
-        if opcodes.UNKNOWN in (module, name):
+        if UNKNOWN in (module, name):
             raise _forbidden(module, name)
         if walk.extensions:
             raise _forbidden(module, f"{name} (by a code of copyreg's extension registry)")
@@ -301,35 +305,52 @@ class SafePickle(Codec):
     def called(self, walk: Walk, function: Made, arguments: Any, result: Made, opcode: str) -> None:
         """A call is about to be made."""
         where: Global = function.items
-        if function.kind != opcodes.GLOBAL:
-            raise ForbiddenGlobalError("calls what a call has returned", module=opcodes.UNKNOWN, name=opcodes.UNKNOWN)
+        if function.kind != notes.GLOBAL:
+            raise ForbiddenGlobalError("calls what a call has returned", module=UNKNOWN, name=UNKNOWN)
         entry = zone_entry if where == ZONE else self._entries[where]
         if opcode == "NEWOBJ_EX":
             arguments, named = arguments.items
-            if not isinstance(entry, UserEntry) or type(named) is not Made or named.kind != opcodes.DICT:
+            if not isinstance(entry, UserEntry) or type(named) is not Made or named.kind != notes.DICT:
+                raise _misused(where)
+            if named.work > 1 and not entry.takes_names():
                 raise _misused(where)
         elif opcode == "NEWOBJ" and not entry.newobj:
             raise _misused(where)
-        if type(arguments) is not Made or arguments.kind != opcodes.TUPLE or not entry.rule(walk, arguments.items):
+        if type(arguments) is not Made or arguments.kind != notes.TUPLE or not entry.rule(walk, arguments.items):
             raise _misused(where)
         result.items = entry.makes
         if where == GETATTR:
-            result.kind, result.items = opcodes.GLOBAL, ZONE
+            result.kind, result.items = notes.GLOBAL, ZONE
         elif where == RECONSTRUCTOR:
             cls = arguments.items[0]
-            if type(cls) is not Made or cls.kind != opcodes.GLOBAL or not self._entries[cls.items].newobj:
+            if type(cls) is not Made or cls.kind != notes.GLOBAL or not self._entries[cls.items].newobj:
                 raise _misused(where)
+            entry = self._entries[cls.items]
             result.items = cls.items
+        if entry.hashes_parts:
+            result.flags |= HASHES_PARTS
 
     def built(self, walk: Walk, target: Made, state: Any) -> None:
         """The state of an object is about to be set."""
-        if target.kind != opcodes.RESULT:
-            where: Global = target.items if target.kind == opcodes.GLOBAL else (opcodes.UNKNOWN, opcodes.UNKNOWN)
+        if target.kind != notes.RESULT:
+            where: Global = target.items if target.kind == notes.GLOBAL else (UNKNOWN, UNKNOWN)
             raise ForbiddenGlobalError(
                 f"sets attributes of {'.'.join(where)}, which is no object of data", module=where[0], name=where[1]
             )
         entry = self._entries.get(target.items)
         if entry is None or not entry.builds(walk, [target, state]):
+            raise _misused(target.items)
+        if type(state) is Made and state.kind == notes.RESULT:
+            known = self._entries.get(state.items)
+            if known is not None and known.is_tuple:  # with one, BUILD sets attributes, too
+                raise _misused(target.items)
+
+    def filled(self, walk: Walk, target: Made, opcode: str) -> None:
+        """Something else than a list, dict or set is about to be given more."""
+        entry = self._entries.get(target.items) if target.kind == notes.RESULT else None
+        if entry is None:
+            raise CodecError(f"has {opcode} for what is no container, or not one of that kind")
+        if not entry.may_fill(opcode):
             raise _misused(target.items)
 
 

@@ -60,15 +60,16 @@ _CONTENTS = {
 }
 _WITH_CONTENT = rb"\x8cC\x8aXBKMJG\x95"
 # What is kept: BINGET and what often follows it; opcodes without an argument; others of the memo, PROTO and GLOBAL with
-# theirs; names where they are made; and text that says what is to be done.
+# theirs; names where they are made; and text that says what is to be done, or sets an attribute that is not data.
 _KEPT = rb"|".join(
     (
         rb"h.[\x94()\]}asueR\x81\x85-\x87\x90]*+",
         rb"[\x94N\x88\x89()\]}\x8fasuetbR\x81\x85-\x87\x90-\x93012dlo]++",
         rb"[q\x80].",
         rb"j....",
-        rb"\x8c(?:\x06latin1|\x09_unpickle|.[\w.]++\x94?(?:\x8c.[\w.]++\x94?)?+\x93)",
-        rb"X(?:\x06\x00\x00\x00latin1|\x09\x00\x00\x00_unpickle)",
+        rb"\x8c(?:\x06latin1|\x09_unpickle|\x03int|\x07is_safe|.__\w*+|.[\w.]++\x94?(?:\x8c.[\w.]++\x94?)?+\x93)",
+        rb"X(?:\x06\x00\x00\x00latin1|\x09\x00\x00\x00_unpickle|\x03\x00\x00\x00int|\x07\x00\x00\x00is_safe)",
+        rb"X.\x00\x00\x00__\w*+",
         rb"c[^\n]*+\n[^\n]*+\n",
     )
 )
