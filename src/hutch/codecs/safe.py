@@ -41,6 +41,7 @@ from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.notes import HASHES_PARTS, Made, most_copied
 from hutch.codecs.opcodes import UNKNOWN, Walk
+from hutch.codecs.shapes import MAX_SHAPE_BYTES, Shapes
 from hutch.codecs.source import Source
 from hutch.codecs.templates import MAX_TEMPLATE_BYTES, Templates
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
@@ -58,7 +59,6 @@ __all__ = ["SafePickle"]
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 1000  # of lists in lists the C pickler writes about as many
 _WORK_PER_BYTE = 64
-_MAX_KNOWN_BYTES = 16 << 10  # of a pickle that may look like one that is remembered
 # What is known of one that does, as of one found at a glance: `hutch.codecs.templates` says why it is not deep.
 _KNOWN = (True, False, True, 0)
 # Where a glance takes longer than it takes to compare a pickle with templates.
@@ -114,8 +114,9 @@ class SafePickle(Codec):
         self._kind = 0
         self._names_classes = False
         self._templates = Templates()
-        self._max_known = min(max_bytes, _MAX_KNOWN_BYTES)
-        self._is_template = False  # the last one was told by one
+        self._shapes = Shapes(max_depth)
+        self._max_known = min(max_bytes, MAX_SHAPE_BYTES)
+        self._known_by: Templates | Shapes | None = None  # the last one was told by these
         self._entries = dict(DATA)
         if numpy:
             from hutch.codecs.arrays import ENTRIES
@@ -176,7 +177,7 @@ class SafePickle(Codec):
                 raise
             except Exception as problem:
                 raise refuse(self, key, data, problem) from problem
-        if self._is_template and len(data) <= self._max_known and data in self._templates:
+        if (known_by := self._known_by) is not None and len(data) <= self._max_known and data in known_by:
             found: tuple[bool, bool, bool, int] | None = _KNOWN
         else:
             found = self._look(key, data)
@@ -215,14 +216,16 @@ class SafePickle(Codec):
                 f"the value of key {show_key(key)} is a pickle of {size} bytes; max_bytes is {self._max_bytes}", key=key
             )
         found = look(data, self._names, self._max_depth, self._kind)
-        self._is_template = False
+        self._known_by = None
         if found is not None:
             self._names_classes, self._kind = found[0], found[3]
             return found
         self._names_classes = True
-        if size <= self._max_known and data in self._templates:
-            self._is_template = True
-            return _KNOWN
+        if size <= self._max_known:
+            for known_by in (self._templates, self._shapes):
+                if data in known_by:
+                    self._known_by = known_by
+                    return _KNOWN
         walk = Walk(
             data,
             self,
@@ -250,7 +253,7 @@ class SafePickle(Codec):
         if len(data) > MAX_TEMPLATE_BYTES:
             return
         if data in self._templates:
-            self._is_template = True
+            self._known_by = self._templates
             return
         walk = Walk(data, self, max_depth=self._max_depth, max_copied=most_copied(len(data)))
         try:
@@ -262,8 +265,12 @@ class SafePickle(Codec):
     def _remember(self, walk: Walk) -> None:
         """Remember the shape of what a walk has let through."""
         # What NumPy's arrays may be made of depends on numbers and sizes.
-        if not any(module.partition(".")[0] == "numpy" for module, _ in walk.globals):
-            self._is_template = self._templates.learn(walk.data, walk, self, self._max_depth)
+        if any(module.partition(".")[0] == "numpy" for module, _ in walk.globals):
+            return
+        if self._templates.learn(walk.data, walk, self, self._max_depth):
+            self._known_by = self._templates
+        elif self._shapes.learn(walk.data, walk):
+            self._known_by = self._shapes
 
     def _about(self, key: bytes, data: bytes, problem: CodecError) -> CodecError:
         """The same problem, with the key in it; or, of bytes that look like no pickle, what they look like."""

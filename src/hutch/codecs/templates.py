@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from hutch.codecs.opcodes import Judge
 
-__all__ = ["MAX_TEMPLATE_BYTES", "Templates", "kept"]
+__all__ = ["MAX_TEMPLATE_BYTES", "Templates", "contents_of", "kept", "opcodes_of"]
 
 MAX_TEMPLATE_BYTES = 1000  # of a pickle that a template is made of
 _MOST_TEMPLATES = 256
@@ -126,13 +126,9 @@ class Templates:
         if len(data) > min(MAX_TEMPLATE_BYTES, max_depth) or not self.are_of_use():
             return False
         self._made += 1
+        if contents_of(data, opcodes_of(data), walk) is None:
+            return False
         pieces = list(_pieces.finditer(data))
-        contents = [(piece.start(), piece.start(1)) for piece in pieces if piece.start() < piece.start(1)]
-        if not pieces[-1][1].endswith(b".") or not _arguments(data).issuperset(contents):
-            return False
-        # A content begins with its size, so that of an empty text is one, too.
-        if any(start < stop and begin <= end for begin, stop in walk.looked_into for start, end in contents):
-            return False
         for which in (0, 1):
             other = b"".join(
                 [
@@ -153,8 +149,8 @@ class Templates:
         return True
 
 
-def _arguments(data: bytes) -> set[tuple[int, int]]:
-    """Where the arguments are of the opcodes that have contents; none where somebody finds the pickle damaged."""
+def opcodes_of(data: bytes) -> list[tuple[int, int, int]]:
+    """The opcodes of a pickle, where each is, and where the next one; none where somebody finds the pickle damaged."""
     import pickletools
 
     places: list[int] = []
@@ -162,6 +158,24 @@ def _arguments(data: bytes) -> set[tuple[int, int]]:
         for _, _, place in pickletools.genops(data):
             places.append(place or 0)
     except Exception:  # noqa: BLE001  # it raises whatever damaged bytes lead to
-        return set()
+        return []
     places.append(len(data))
-    return {(place + 1, behind) for place, behind in pairwise(places) if data[place] in _CONTENTS}
+    return [(data[place], place, behind) for place, behind in pairwise(places)]
+
+
+def contents_of(data: bytes, opcodes: list[tuple[int, int, int]], walk: Walk) -> list[tuple[int, int]] | None:
+    """Where the contents are that `kept` leaves out; None if they are not safe to leave out.
+
+    Args:
+        data: a pickle that `walk` has let through.
+        opcodes: as `opcodes_of` tells them.
+        walk: knows which text it has looked into.
+    """
+    pieces = list(_pieces.finditer(data))
+    contents = [(piece.start(), piece.start(1)) for piece in pieces if piece.start() < piece.start(1)]
+    arguments = {(place + 1, behind) for op, place, behind in opcodes if op in _CONTENTS}
+    if not pieces[-1][1].endswith(b".") or not arguments.issuperset(contents):
+        return None
+    # A content begins with its size, so that of an empty text is one, too.
+    seen = {end for begin, end in walk.looked_into if begin <= end}
+    return None if any(end in seen for _, end in contents) else contents
