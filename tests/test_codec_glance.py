@@ -102,7 +102,7 @@ def no_walk(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("it was walked over")
 
     monkeypatch.setattr(safe, "Walk", refuse)
-    monkeypatch.setattr(safe, "MAX_TEMPLATE_BYTES", 0)  # what is told at a glance is gone over only to be remembered
+    monkeypatch.setattr(safe, "MAX_SHAPE_BYTES", 0)  # what is told at a glance is gone over only to be remembered
 
 
 @pytest.mark.usefixtures("no_walk")

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 
 from hutch.codecs import notes
-from hutch.codecs.allowed import Entry, is_bytes, never
+from hutch.codecs.allowed import Entry
 from hutch.codecs.notes import Made
+from hutch.codecs.rules import is_bytes, never
 from hutch.errors import CodecError
 
 TYPE_CHECKING = False

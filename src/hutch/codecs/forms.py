@@ -42,9 +42,9 @@ __all__ = [
 NO_TUPLES, NO_HASHING, FLAT, NO_SHARING, BUILT, DICTS = KINDS = range(6)
 
 
-def sized(zeros: bytes) -> bytes:
-    """A size in one byte, perhaps with zeros behind it, and as many bytes of anything."""
-    return b"(?:" + b"|".join(re.escape(bytes((n,))) + zeros + b".{%d}" % n for n in range(256)) + b")"
+def sized(zeros: bytes, end: int = 256) -> bytes:
+    """A size in one byte, less than `end`, perhaps with zeros behind it, and as many bytes of anything."""
+    return b"(?:" + b"|".join(re.escape(bytes((n,))) + zeros + b".{%d}" % n for n in range(end)) + b")"
 
 
 _START = rb"(?:\x80[\x00-\x05])?+"

@@ -59,6 +59,7 @@ __all__ = ["SafePickle"]
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 1000  # of lists in lists the C pickler writes about as many
 _WORK_PER_BYTE = 64
+_MAX_KNOWN_BYTES = 16 << 10  # of a pickle that may look like one that is remembered as a whole
 # What is known of one that does, as of one found at a glance: `hutch.codecs.templates` says why it is not deep.
 _KNOWN = (True, False, True, 0)
 # Where a glance takes longer than it takes to compare a pickle with templates.
@@ -114,8 +115,8 @@ class SafePickle(Codec):
         self._kind = 0
         self._names_classes = False
         self._templates = Templates()
-        self._shapes = Shapes(max_depth)
-        self._max_known = min(max_bytes, MAX_SHAPE_BYTES)
+        self._shapes = Shapes(max_depth, self._is_calm)
+        self._max_template = min(max_bytes, _MAX_KNOWN_BYTES)
         self._known_by: Templates | Shapes | None = None  # the last one was told by these
         self._entries = dict(DATA)
         if numpy:
@@ -177,11 +178,11 @@ class SafePickle(Codec):
                 raise
             except Exception as problem:
                 raise refuse(self, key, data, problem) from problem
-        if (known_by := self._known_by) is not None and len(data) <= self._max_known and data in known_by:
+        if self._known_by is not None and self._is_known(data, self._known_by):
             found: tuple[bool, bool, bool, int] | None = _KNOWN
         else:
             found = self._look(key, data)
-            if found is not None and found[0] and found[3] >> 1 in _SLOW_KINDS and self._templates.are_of_use():
+            if found is not None and found[0] and found[3] >> 1 in _SLOW_KINDS:
                 self._learn(data)
         try:
             # Without a global there is nothing that could be called.
@@ -221,11 +222,10 @@ class SafePickle(Codec):
             self._names_classes, self._kind = found[0], found[3]
             return found
         self._names_classes = True
-        if size <= self._max_known:
-            for known_by in (self._templates, self._shapes):
-                if data in known_by:
-                    self._known_by = known_by
-                    return _KNOWN
+        for known_by in (self._templates, self._shapes):
+            if self._is_known(data, known_by):
+                self._known_by = known_by
+                return _KNOWN
         walk = Walk(
             data,
             self,
@@ -248,12 +248,19 @@ class SafePickle(Codec):
         self._remember(walk)
         return None
 
+    def _is_known(self, data: bytes, known_by: Templates | Shapes) -> bool:
+        """Whether a pickle looks like one that a walk has let through."""
+        return (
+            len(data) <= (self._max_template if known_by is self._templates else self._max_bytes) and data in known_by
+        )
+
     def _learn(self, data: bytes) -> None:
         """Go over a pickle that was told at a glance, once, if the next one of its shape is told sooner then."""
-        if len(data) > MAX_TEMPLATE_BYTES:
+        known_by = self._templates if len(data) <= MAX_TEMPLATE_BYTES else self._shapes
+        if len(data) > MAX_SHAPE_BYTES or not known_by.are_of_use():
             return
-        if data in self._templates:
-            self._known_by = self._templates
+        if data in known_by:
+            self._known_by = known_by
             return
         walk = Walk(data, self, max_depth=self._max_depth, max_copied=most_copied(len(data)))
         try:
@@ -289,6 +296,11 @@ class SafePickle(Codec):
         if where in self._entries:
             return where
         raise _forbidden(module, name)
+
+    def _is_calm(self, module: str, name: str) -> bool:
+        """Whether a class may be called with anything."""
+        entry = self._entries.get((module, name))
+        return entry is not None and (entry.is_callable or entry.is_row)
 
     def _find(self, module: str, name: str) -> Any:
         entry = self._entries.get((module, name)) or self._entries[self._where(module, name)]

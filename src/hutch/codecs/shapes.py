@@ -7,36 +7,36 @@ comes then. Two places of one pickle, or of two, are the same state if a walk kn
 to its end, is one that a walk lets pass: it would do at each piece what it did when that was remembered.
 
 What is remembered has passed a walk, and the checks that a template has to pass. What a walk counts is bounded beside:
-each key takes so little work that its bytes allow for it, and what calls copy is added up where it could be too much.
+each key takes so little work that its bytes allow for it, and what calls copy is added up.
 """
 
 from __future__ import annotations
 
+from hutch.codecs.loops import LOOP_BYTES, State, find_rounds
 from hutch.codecs.notes import most_copied
-from hutch.codecs.templates import contents_of, kept, opcodes_of
+from hutch.codecs.templates import contents_of, kept, next_piece, opcodes_of
 from hutch.codecs.tracing import Unusual, Values, trace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias
+    from collections.abc import Callable
+    from typing import Any
 
     from hutch.codecs.opcodes import Walk
 
-    State: TypeAlias = dict[bytes, "State"]
-
 __all__ = ["MAX_SHAPE_BYTES", "Shapes"]
 
-MAX_SHAPE_BYTES = 1 << 16  # picklers begin another frame then, wherever they are
+MAX_SHAPE_BYTES = 1 << 17  # of a pickle that is remembered: that takes a while
 _MOST_BEGINNINGS = 8
 _MOST_STATES = _MOST_VALUES = 1 << 12
 _UNMATCHED = 16  # so many are learned before any has been of use; then as many as have been
-_USUAL_COST = 1 << 10  # bytes
 _SPELLED_OUT = 10  # bytes that calls copy, at most, of each byte that is spelled out: see `hutch.codecs.allowed`
+_BYTES_PER_PART = 16  # as there
+_ZONE_BYTES = 1 << 14  # and of each call of a method, which finds a time zone
 _DEPTH_OF_FLAT = 8  # as in `glance`: a note is as deep as this, where the object is deeper than it
 _DEPTHS_PER_NOTE = 4
-
-
-_END: State = {}  # nothing comes next
+_FRAME = b"\x95"
+_END = State()  # nothing comes next
 
 
 class _Beginning:
@@ -44,36 +44,60 @@ class _Beginning:
 
     Attributes:
         states: by what a walk knows there.
-        usual_cost: the most bytes that the calls of a piece copy, but for unusual ones.
-        costs: what those copy, by piece.
+        copied: contents that a call copies, at most, of those that are spelled out elsewhere.
+        parts: parts that a call copies, at most, likewise.
+        methods: how many methods are called, by piece, where there are any.
         has_decimals, has_longs: some pickle has these: together they take too long to compare.
     """
 
     def __init__(self) -> None:
-        self.first: State = {}
+        self.first = State()
         self.states: dict[Any, State] = {}
-        self.usual_cost = 0
-        self.costs: dict[bytes, int] = {}
+        self.copied = self.parts = 0
+        self.methods: dict[bytes, int] = {}
         self.has_decimals = self.has_longs = False
 
-    def leads_through(self, pieces: list[bytes], size: int) -> bool:
-        """Whether such pieces, of a pickle of that size, are known one after the other."""
+    def leads_through(self, data: bytes) -> bool:
+        """Whether the pieces of a pickle are known one after the other. O(len(data))."""
+        methods = self.methods
+        called = at = 0
+        longest = LOOP_BYTES
         state = self.first
-        try:
-            for piece in pieces:
-                state = state[piece]
-        except KeyError:
-            return False
-        if state is not _END:
-            return False
-        cost = self.usual_cost * len(pieces) + sum([cost * pieces.count(piece) for piece, cost in self.costs.items()])
-        return cost <= most_copied(size) - _SPELLED_OUT * size
+        while state is not _END:
+            found: Any = next_piece(data, at)
+            piece = found[1]
+            longest = max(longest, found.start(1) - at)
+            at = found.end()
+            following = state.get(piece)
+            while following is None:
+                if piece[-1:] != _FRAME:
+                    return False
+                found = next_piece(data, at)  # another frame may begin anywhere
+                piece, at = piece[:-1] + found[1], found.end()
+                following = state.get(piece)
+            state = following
+            if piece in methods:
+                called += methods[piece]
+            if state.run is not None:
+                at = state.run(data, at).end()
+        size = len(data)
+        copied = called * _ZONE_BYTES
+        if self.parts or self.copied:
+            calls = data.count(b"R") + data.count(b"\x81")
+            copied += calls * (self.copied * longest + self.parts * _BYTES_PER_PART)
+        return at == size and copied <= most_copied(size) - _SPELLED_OUT * size
 
 
 class Shapes:
-    """The shapes of one codec. Threads may share it."""
+    """The shapes of one codec. Threads may share it.
 
-    def __init__(self, max_depth: int) -> None:
+    Args:
+        max_depth: how deep a value may nest.
+        is_calm: as for `trace`.
+    """
+
+    def __init__(self, max_depth: int, is_calm: Callable[[str, str], bool]) -> None:
+        self._is_calm = is_calm
         self._beginnings: dict[int, _Beginning] = {}
         self._most_depth = (max_depth - _DEPTH_OF_FLAT) // _DEPTHS_PER_NOTE
         self._values = Values(self._most_depth)
@@ -82,16 +106,14 @@ class Shapes:
 
     def __contains__(self, data: bytes) -> bool:
         """Whether a walk would let a pickle pass, by what it has let pass. O(len(data))."""
-        if not self._beginnings:
-            return False
-        pieces = kept(data)
-        size = len(data)
         last = self._last
-        if last is not None and last.leads_through(pieces, size):
+        if last is None:
+            return False
+        if last.leads_through(data):
             self.hits += 1
             return True
         for beginning in tuple(self._beginnings.values()):
-            if beginning is not last and beginning.leads_through(pieces, size):
+            if beginning is not last and beginning.leads_through(data):
                 self._last = beginning
                 self.hits += 1
                 return True
@@ -106,10 +128,9 @@ class Shapes:
         if len(data) >= MAX_SHAPE_BYTES or walk.is_late or not self.are_of_use():
             return False
         self._made += 1
-        if sum(len(beginning.states) for beginning in self._beginnings.values()) > _MOST_STATES or (
-            len(self._values) > _MOST_VALUES
-        ):
-            self._beginnings.clear()
+        states = sum(len(beginning.states) for beginning in self._beginnings.values())
+        if states > _MOST_STATES or len(self._values) > _MOST_VALUES:
+            self._beginnings, self._last = {}, None
             self._values = Values(self._most_depth)
         try:
             return self._learn(data, walk)
@@ -126,38 +147,48 @@ class Shapes:
         places = [start - 1 for start, _ in contents]
         if len(places) + 1 != len(pieces):
             return False
-        told_of = trace(data, ops, set(places), {start for start, _ in contents}, self._values)
-        remembered: int = next(told_of)
-        told = list(told_of)
+        _join_frames(pieces, places)
+        told = trace(data, ops, set(places), {start for start, _ in contents}, self._values, self._is_calm)
+        remembered: int = next(told)
         beginning = self._beginnings.get(remembered) or _Beginning()
         has_decimals = beginning.has_decimals or ("decimal", "Decimal") in walk.globals
         has_longs = beginning.has_longs or any(op == 0x8A for op, _, _ in ops)
         if has_decimals and has_longs:
             return False
-        # What is new, by the states that it leads away from; nothing is put into these before all is known to be safe.
-        found: dict[int, tuple[State, dict[bytes, tuple[State, int]]]] = {}
         states = dict(beginning.states)
+        copied, parts, methods = beginning.copied, beginning.parts, dict(beginning.methods)
+        steps: dict[tuple[int, bytes], State] = {}
+        path: list[tuple[State, bytes]] = []
         state = beginning.first
-        for piece, (facts, cost) in zip(pieces, told, strict=True):
-            following: State = _END if facts is None else states.setdefault(facts, {})
-            _, steps = found.setdefault(id(state), (state, {}))
-            known = steps[piece][0] if piece in steps else state.get(piece, following)
-            if known is not following:
+        for piece, (facts, calls) in zip(pieces, told, strict=True):
+            following = _END if facts is None else states.setdefault(facts, State())
+            if steps.setdefault((id(state), piece), state.get(piece, following)) is not following:
                 return False  # what comes later decides what is forgotten there
-            steps[piece] = following, max(cost, steps.get(piece, (state, 0))[1])
+            path.append((state, piece))
+            copied, parts = max(copied, calls[0]), max(parts, calls[1])
+            if calls[2]:
+                methods[piece] = max(calls[2], methods.get(piece, 0))
             state = following
-        if remembered not in self._beginnings:
-            if len(self._beginnings) >= _MOST_BEGINNINGS:
-                self._beginnings.pop(next(iter(self._beginnings)))
-            self._beginnings[remembered] = beginning
-        beginning.states = states
+        # Nobody may follow what is new before all is known to be safe.
+        beginning.copied, beginning.parts, beginning.methods, beginning.states = copied, parts, methods, states
         beginning.has_decimals, beginning.has_longs = has_decimals, has_longs
-        for state, steps in found.values():
-            for piece, (following, cost) in steps.items():
-                if cost <= _USUAL_COST:
-                    beginning.usual_cost = max(beginning.usual_cost, cost)
-                else:
-                    beginning.costs[piece] = max(cost, beginning.costs.get(piece, 0))
-                state[piece] = following
-        self._last = beginning
+        for (state, piece), (following, _) in zip(path, [*path[1:], (_END, b"")], strict=True):
+            state[piece] = following
+        find_rounds(path, set(methods))
+        if remembered not in self._beginnings and len(self._beginnings) >= _MOST_BEGINNINGS:
+            self._beginnings.pop(next(iter(self._beginnings)))
+        self._beginnings[remembered] = self._last = beginning
         return True
+
+
+def _join_frames(pieces: list[bytes], places: list[int]) -> None:
+    """Join pieces between which nothing comes but a frame that begins: it may begin anywhere.
+
+    Args:
+        pieces: of a pickle.
+        places: where each ends, but the last one.
+    """
+    for number in range(len(places) - 1, 0, -1):  # but the first frame, which is where it is in any pickle
+        if pieces[number].endswith(_FRAME):
+            pieces[number : number + 2] = [pieces[number][:-1] + pieces[number + 1]]
+            del places[number]

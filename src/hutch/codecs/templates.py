@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from hutch.codecs.opcodes import Judge
 
-__all__ = ["MAX_TEMPLATE_BYTES", "Templates", "contents_of", "kept", "opcodes_of"]
+__all__ = ["MAX_TEMPLATE_BYTES", "Templates", "contents_of", "kept", "next_piece", "opcodes_of"]
 
 MAX_TEMPLATE_BYTES = 1000  # of a pickle that a template is made of
 _MOST_TEMPLATES = 256
@@ -89,6 +89,8 @@ _pieces = re.compile(
     + rb"]|.*+))",
     re.DOTALL,
 )
+#: The next piece, behind the opcode that the one before ends with.
+next_piece: Callable[[bytes, int], re.Match[bytes] | None] = _pieces.match
 #: What is kept of a pickle, in pieces.
 kept: Callable[[bytes], list[bytes]] = _pieces.findall
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, TypeAlias
 
     Op: TypeAlias = tuple[int, int, int]  # opcode, where it is, where the next one is
@@ -39,10 +39,8 @@ _EMPTY = {0x5D: "list", 0x7D: "dict", 0x8F: "set"}
 _TUPLES = {0x85: 1, 0x86: 2, 0x87: 3}
 _FILLS = {0x65: "list", 0x90: "set", 0x75: "dict"}  # APPENDS ADDITEMS SETITEMS
 _ONE = {0x61: (0x65, 1), 0x73: (0x75, 2)}  # APPEND, SETITEM: like these, of so many
-_COPIED = {"text": 255, "bytes": 255, "long": 512}  # bytes that a call goes over, at most, where the content is short
-_POINTER_BYTES = 8
-_BYTES_PER_WORK = 16  # that a copy takes of each part, at most: see `allowed`
-_ZONE_BYTES = 1 << 14  # see `allowed`
+_COPIED = {"text": 1, "bytes": 1, "long": 2}  # contents of 255 bytes, at most; a long int takes time, too
+_WORK_PER_CONTENT = 4  # to hash it, at most
 _MOST_WORK = 64  # of what is hashed: a walk allows as much for each byte
 _MOST_ITEMS = 16  # keys and values of a dict that are remembered
 _MOST_SLOTS = 64  # on the stack, or of the memo
@@ -59,20 +57,21 @@ class Value:
         facts: what it is, and what it is made of.
         depth: how deep it nests; 0: it holds nothing.
         work: as a walk counts it; -1: any number, as what it holds has been forgotten.
-        extent: bytes that a call copies of it, at most.
-        shown: bytes that a repr of it shows, at most, if what it holds has not been forgotten.
-        cost: of a tuple: bytes that a call with it copies, at most, of what is spelled out elsewhere.
+        extent: contents that a call copies of it.
+        shown: contents that a repr of it shows, if what it holds has not been forgotten.
+        contents: of a tuple: contents, spelled out elsewhere, that a call with it copies.
+        parts: of a tuple: parts of what it holds, which such a call may copy.
     """
 
-    __slots__ = ("cost", "depth", "extent", "facts", "shown", "work")
+    __slots__ = ("contents", "depth", "extent", "facts", "parts", "shown", "work")
 
-    def __init__(self, facts: tuple[Any, ...], depth: int, work: int, extent: int, shown: int, cost: int) -> None:
+    def __init__(self, facts: tuple[Any, ...], depth: int, work: int, extent: int, shown: int) -> None:
         self.facts = facts
         self.depth = depth
         self.work = work
         self.extent = extent
         self.shown = shown
-        self.cost = cost
+        self.contents = self.parts = 0
 
     @property
     def kind(self) -> Any:
@@ -108,22 +107,24 @@ class Values:
 
     def tuple_of(self, slots: Sequence[_Slot], kind: str = "tuple") -> Value:
         """A tuple, or a frozenset."""
-        cost = 0
-        extent = _POINTER_BYTES * len(slots)
-        for slot in slots:
-            value = slot.value
-            extent += 0 if value.kind == "tuple" else value.extent
-            if value.kind in ("result", "filled"):
-                cost += max(value.extent, value.shown)
-            elif value.depth:
-                cost += max(value.shown, _BYTES_PER_WORK * value.work)
-            elif slot.is_fetched:
-                cost += value.extent
-        return self._value((kind, _parts(slots)), _depth(slots), _work(slots), extent, _shown(slots), cost)
+        made = self._value(
+            (kind, _parts(slots)),
+            _depth(slots),
+            _work(slots),
+            sum(slot.value.extent for slot in slots if slot.value.kind != "tuple"),
+            _shown(slots),
+        )
+        made.contents = sum(
+            max(slot.value.extent, slot.value.shown) for slot in slots if slot.value.depth or slot.is_fetched
+        )
+        made.parts = sum(max(slot.value.work, 0) for slot in slots if slot.value.depth)
+        return made
 
     def result(self, opcode: int, function: Value, arguments: Value) -> Value:
         """What a call returns."""
-        work = 1 + arguments.work + arguments.extent // 64
+        work = -1
+        if arguments.work >= 0:
+            work = 1 + arguments.work + arguments.work // 8 + _WORK_PER_CONTENT * arguments.extent
         facts = ("result", opcode, function, arguments)
         return self._value(facts, arguments.depth, work, arguments.extent, arguments.shown)
 
@@ -150,14 +151,12 @@ class Values:
             return self._value(("dict", None, depth, is_plain), depth, -1)
         return self._value(("dict", _parts(slots)), _depth(slots), _work(slots), 0, _shown(slots))
 
-    def _value(
-        self, facts: tuple[Any, ...], depth: int, work: int, extent: int = 0, shown: int = 0, cost: int = 0
-    ) -> Value:
+    def _value(self, facts: tuple[Any, ...], depth: int, work: int, extent: int = 0, shown: int = 0) -> Value:
         found = self.known.get(facts)
         if found is None:
             if depth > self.most_depth:
                 raise Unusual
-            found = self.known[facts] = Value(facts, depth, work, extent, shown, cost)
+            found = self.known[facts] = Value(facts, depth, work, extent, shown)
         return found
 
 
@@ -200,6 +199,8 @@ class _Region:
             self.is_plain = self.is_plain and _are_plain(self.slots[:ready:2])
         self.depth = max(self.depth, _depth(self.slots[:ready]))
         self.count += ready
+        for slot in self.slots[:ready]:
+            slot.is_closed = True
         del self.slots[:ready]
 
     def facts(self) -> tuple[Any, ...]:
@@ -283,8 +284,15 @@ def _uses(ops: Sequence[Op]) -> tuple[list[list[int]], list[tuple[int, int]]]:
     return slots, consumers
 
 
-def trace(data: bytes, ops: Sequence[Op], places: set[int], contents: set[int], values: Values) -> Iterator[Any]:
-    """All that decides how a walk goes on, before the opcode at each of some places; and what it cost to get there.
+def trace(
+    data: bytes,
+    ops: Sequence[Op],
+    places: set[int],
+    contents: set[int],
+    values: Values,
+    is_calm: Callable[[str, str], bool],
+) -> Iterator[Any]:
+    """All that decides how a walk goes on, before the opcode at each of some places; and what it took to get there.
 
     Args:
         data: a pickle that a walk has let through, in which nothing was filled late.
@@ -292,10 +300,12 @@ def trace(data: bytes, ops: Sequence[Op], places: set[int], contents: set[int], 
         places: of those opcodes.
         contents: where the contents are that are not part of the shape.
         values: what is known already.
+        is_calm: whether a class may be called with anything, and a walk does not look at how much that is.
 
     Yields:
-        How many things of the memo are remembered. Then, for each place, facts, and a cost in bytes; at last, None, and
-        the rest of the cost.
+        How many things of the memo are remembered. Then, for each place, facts, and of the calls on the way: how many
+        contents one copies, and how many parts, at most, of what is spelled out elsewhere; and how many are calls of
+        what a call has returned. At last, None, and these.
 
     Raises:
         Unusual: there is no trace.
@@ -309,7 +319,7 @@ def trace(data: bytes, ops: Sequence[Op], places: set[int], contents: set[int], 
     next_slot, next_mark = iter(uses), iter(consumers)
     regions = [_Region(0, 0)]
     memo: list[_Slot] = []
-    cost = 0
+    copied = parts = methods = 0
 
     def push(value: Value, is_fetched: bool = False) -> None:
         touched_at, consumed_at = next(next_slot)
@@ -354,8 +364,8 @@ def trace(data: bytes, ops: Sequence[Op], places: set[int], contents: set[int], 
             for region in regions:
                 region.forget(now - 1)
             known = tuple([slot.value if slot.is_closed else None for slot in memo[:remembered]])
-            yield (op, known, *[region.facts() for region in regions]), cost
-            cost = 0
+            yield (op, known, *[region.facts() for region in regions]), (copied, parts, methods)
+            copied = parts = methods = 0
         if op in _ATOMS:
             push(
                 values.atom(_ATOMS[op], None if at + 1 in contents or behind == at + 1 else _content(data, at, behind))
@@ -394,21 +404,23 @@ def trace(data: bytes, ops: Sequence[Op], places: set[int], contents: set[int], 
             fill(how, region)
         elif op in b"R\x81":
             function, arguments = pop(2)
-            cost += _cost(function.value, arguments)
+            _check_call(function.value, arguments, is_calm)
+            copied, parts = max(copied, arguments.value.contents), max(parts, arguments.value.parts)
+            methods += function.value.kind != "global"
             push(values.result(op, function.value, arguments.value))
         elif op == 0x62:  # BUILD
             (state,) = pop(1)
             target = regions[-1].slots[-1]
             if target.is_fetched or target.value.kind not in ("result", "filled"):
                 raise Unusual
-            parts = state.value.facts[1] if state.value.kind == "tuple" else [(state.value, state.is_fetched)]
-            if any(is_fetched and part.kind == "dict" for part, is_fetched in parts):
+            held = state.value.facts[1] if state.value.kind == "tuple" else [(state.value, state.is_fetched)]
+            if any(is_fetched and part.kind == "dict" for part, is_fetched in held):
                 raise Unusual  # what may be in it depends on when it was filled
             target.value = values.filled(target.value, 1 + state.value.depth, state.value)
         elif op == 0x93:  # STACK_GLOBAL
             module, name = pop(2)
             push(values.name(module.value, name.value))
-    yield None, cost
+    yield None, (copied, parts, methods)
 
 
 def _content(data: bytes, at: int, behind: int) -> bytes:
@@ -427,9 +439,13 @@ def _check_hash(slots: Sequence[_Slot]) -> None:
         raise Unusual
 
 
-def _cost(function: Value, arguments: _Slot) -> int:
-    """Bytes that a call copies, at most, of what is spelled out elsewhere."""
+def _check_call(function: Value, arguments: _Slot, is_calm: Callable[[str, str], bool]) -> None:
     value = arguments.value
-    if value.kind != "tuple" or not 0 <= value.work <= 2 * _MOST_WORK or (arguments.is_fetched and value.work > 1):
+    if value.kind != "tuple" or (arguments.is_fetched and value.facts[1]):
         raise Unusual
-    return value.cost + (0 if function.kind == "global" else _ZONE_BYTES)
+    if not 0 <= value.work <= 2 * _MOST_WORK:
+        if function.kind != "global":
+            raise Unusual
+        module, name = (str(content or b"", "utf-8", "replace") for _, content in function.facts[1:])
+        if not is_calm(module, name):
+            raise Unusual

@@ -1,0 +1,228 @@
+"""What the types that are data may be made of: rules for SafePickle.
+
+Each looks at the notes of `hutch.codecs.notes` about arguments, before anything is made; it counts what a call copies,
+goes over or hashes, and says whether there may be such a call.
+"""
+
+from __future__ import annotations
+
+from hutch.codecs import notes
+from hutch.codecs.notes import BLOB, OPEN, Made, width_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    from hutch.codecs.opcodes import Walk
+
+    Rule: TypeAlias = Callable[[Walk, list[Any]], bool]
+
+__all__ = [
+    "a_dict",
+    "address",
+    "anything",
+    "atoms",
+    "blob",
+    "byte_array",
+    "decimal",
+    "defaultdict",
+    "deque",
+    "elements",
+    "fraction",
+    "getattr_of_zone",
+    "integers",
+    "is_bytes",
+    "latin1",
+    "never",
+    "nothing",
+    "number_of_uuid",
+    "one",
+    "slots",
+    "texts",
+    "three",
+    "zone",
+]
+
+_LITERAL = frozenset((notes.LIST, notes.TUPLE, notes.DICT, notes.SET, notes.FROZENSET))
+_POINTER_BYTES = 8
+_ELEMENT_BYTES = 16  # of a set or dict that is a copy: they take more, but data may have many, if each is copied once
+_ZONE_BYTES, _ZONE_BYTES_ANEW = 1 << 11, 1 << 14  # what it takes to find a time zone; to make one that is not kept
+
+
+def anything(walk: Walk, items: list[Any]) -> bool:
+    """Any arguments."""
+    return True
+
+
+def never(walk: Walk, items: list[Any]) -> bool:
+    """It must not be called at all."""
+    return False
+
+
+def nothing(walk: Walk, items: list[Any]) -> bool:
+    """None at all."""
+    return not items
+
+
+def _is_literal(item: Any) -> bool:
+    return type(item) is Made and item.kind in _LITERAL
+
+
+def is_bytes(item: Any) -> bool:
+    """Bytes or a bytearray: as themselves, or as protocols 0 to 2 write them."""
+    if type(item) is Made:
+        return item.kind == notes.BYTEARRAY or (
+            item.kind == notes.RESULT and item.items in (("_codecs", "encode"), ("builtins", "bytes"))
+        )
+    return type(item) is BLOB
+
+
+def elements(walk: Walk, items: list[Any]) -> bool:
+    """Nothing, or one container that the pickle spells out: its elements are no more than its bytes."""
+    walk.hash(items)
+    _count_copies(walk, items, _ELEMENT_BYTES)
+    return not items or (len(items) == 1 and _is_literal(items[0]))
+
+
+def _count_copies(walk: Walk, items: list[Any], size: int) -> None:
+    for item in items:
+        if type(item) is Made:
+            walk.copy(size * item.work)
+
+
+def deque(walk: Walk, items: list[Any]) -> bool:
+    """Nothing, or one container that the pickle spells out, and perhaps a size."""
+    _count_copies(walk, items, _POINTER_BYTES)
+    return not items or (_is_literal(items[0]) and (len(items) == 1 or (len(items) == 2 and _is_size(items[1]))))
+
+
+def _is_size(item: Any) -> bool:
+    return item is None or type(item) is int
+
+
+def defaultdict(walk: Walk, items: list[Any]) -> bool:
+    """A factory that is a class which may be called: it will be, by a key that is missing."""
+    if not items or (len(items) == 1 and items[0] is None):
+        return True
+    factory = items[0]
+    return type(factory) is Made and factory.kind == notes.GLOBAL and elements(walk, items[1:])
+
+
+def byte_array(walk: Walk, items: list[Any]) -> bool:
+    """Bytes, or text and its encoding, as protocols 0 to 2 write them."""
+    if len(items) == 2:
+        return walk.is_text(items[0]) and walk.text(items[1]) in ("latin-1", "latin1")
+    return blob(walk, items)
+
+
+def blob(walk: Walk, items: list[Any]) -> bool:
+    """Nothing, or bytes."""
+    return not items or (len(items) == 1 and is_bytes(items[0]))
+
+
+def latin1(walk: Walk, items: list[Any]) -> bool:
+    """Text, and its encoding."""
+    return len(items) == 2 and walk.is_text(items[0]) and walk.text(items[1]) == "latin1"
+
+
+def texts(walk: Walk, items: list[Any]) -> bool:
+    """Text, any number of them."""
+    return all(walk.is_text(item) for item in items)
+
+
+def fraction(walk: Walk, items: list[Any]) -> bool:
+    """Two ints, or text without an exponent, whose number could have a billion digits."""
+    if len(items) == 2:
+        return integers(walk, items)
+    text = walk.text(items[0]) if len(items) == 1 else None
+    return text is not None and text.isascii() and text.removeprefix("-").replace("/", "", 1).isdigit()
+
+
+def integers(walk: Walk, items: list[Any]) -> bool:
+    """Ints only. What divides them by one another takes the square of their bytes."""
+    for item in items:
+        width = width_of(item)
+        walk.copy(width * width // 256)
+    return all(type(item) is int for item in items)
+
+
+def atoms(walk: Walk, items: list[Any]) -> bool:
+    """Numbers and text. What else an int can be made of may be one with a billion digits."""
+    return not any(type(item) is Made for item in items)
+
+
+def decimal(walk: Walk, items: list[Any]) -> bool:
+    """One text."""
+    return len(items) == 1 and walk.is_text(items[0])
+
+
+def one(walk: Walk, items: list[Any]) -> bool:
+    """The value of a member of an enum: with more, a call may make another enum.
+
+    If no member has it, the error shows it.
+    """
+    walk.hash(items)
+    if len(items) != 1:
+        return False
+    item = items[0]
+    if type(item) is Made:
+        walk.copy(item.shown)
+        return not (walk.is_late and item.flags & OPEN)
+    return True
+
+
+def a_dict(walk: Walk, items: list[Any]) -> bool:
+    """A dict, of attributes."""
+    state = items[1]
+    return type(state) is Made and state.kind == notes.DICT
+
+
+_MAX_NUMBER = 1 << 2048  # hashed as quickly as any other
+
+
+def number_of_uuid(walk: Walk, items: list[Any]) -> bool:
+    """The state of a UUID: an int, and perhaps another one. Anything else would be hashed, or shown by an error."""
+    pairs = walk.items_of(items[1])
+    if not pairs:
+        return False
+    state = dict(zip(map(walk.text, pairs[::2]), pairs[1::2], strict=True))
+    number, is_safe = state.get("int"), state.get("is_safe")
+    return (
+        state.keys() <= {"int", "is_safe"}
+        and type(number) is int
+        and abs(number) < _MAX_NUMBER
+        and (is_safe is None or type(is_safe) is int)
+    )
+
+
+def address(walk: Walk, items: list[Any]) -> bool:
+    """One int, or text."""
+    return len(items) == 1 and (type(items[0]) is int or walk.is_text(items[0]))
+
+
+def getattr_of_zone(walk: Walk, items: list[Any]) -> bool:
+    """The one method that the pickle of a time zone is made with."""
+    zone = items[0] if len(items) == 2 else None
+    named = type(zone) is Made and zone.kind == notes.GLOBAL and zone.items == ("zoneinfo", "ZoneInfo")
+    return named and walk.text(items[1]) == "_unpickle"
+
+
+def zone(walk: Walk, items: list[Any]) -> bool:
+    """The name of a time zone, and whether it is kept."""
+    walk.copy(_ZONE_BYTES if len(items) == 2 and items[1] else _ZONE_BYTES_ANEW)
+    return len(items) == 2 and walk.is_text(items[0]) and type(items[1]) in (int, bool)
+
+
+def three(walk: Walk, items: list[Any]) -> bool:
+    """A class, its base, and what that makes of."""
+    _count_copies(walk, items[2:], _ELEMENT_BYTES)
+    return len(items) == 3
+
+
+def slots(walk: Walk, state: Any) -> bool:
+    """Where the state is that of slots, too: it sets attributes, and ``__class__`` must not be among them."""
+    if type(state) is not Made or state.kind != notes.TUPLE or len(state.items) != 2 or state.items[1] is None:
+        return True
+    items = walk.items_of(state.items[1])
+    return items is not None and all(walk.is_text(name) and not walk.is_private(name) for name in items[::2])
