@@ -154,7 +154,11 @@ def odd() -> list[Value]:
         "a date in a tuple": lambda: {"row": (word(), date(2024, 5, dice.randint(1, 31)), {"x": dice.random()})},
         "a fraction": lambda: Fraction(dice.randint(300, 60_000), 7),
     }
-    return [Value(name, Several([make() for _ in range(100)]), None) for name, make in shapes.items()]
+    several = [Value(name, Several([make() for _ in range(100)]), None) for name, make in shapes.items()]
+    for name in ("an object with slots", "a moment of a ZoneInfo", "a date in a tuple", "a fraction"):
+        lists = [[shapes[name]() for _ in range(dice.randint(150, 250))] for _ in range(100)]
+        several.append(Value(f"some 200 times {name}", Several(lists), None))
+    return several
 
 
 def safe_pickle() -> SafePickle:

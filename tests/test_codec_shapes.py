@@ -442,22 +442,21 @@ def test_attributes_of_slots_are_not_mixed_with_other_keys(monkeypatch: pytest.M
     """An object, None, and a dict of many items look alike, whether the dict is a state or just an item."""
     fields = b"".join(b"\x8c\x02f%c\x94K\x01" % letter for letter in b"abcdefghijkl")
     cls = named(__name__, "Plain")
-    evil = b"\x8c\x09__class__\x94h\x02"
+    last = b"\x8c\x02zz\x94K\x01"
+    evil = b"\x8c\x09__class__\x94K\x01" + last
     state = b"h\x02)\x81N}(%su\x86b"
     item = b"h\x02)\x81N}(%su\x87"
-    known = [
-        in_list(cls, state % fields * 3),
-        in_list(cls, item % (fields + evil) * 3),
-        in_list(cls, item % fields * 3),
-    ]
-    attack = in_list(cls, state % (fields + evil) * 3)
+    known = [in_list(cls, items) for items in (state % (fields + last), item % (fields + evil))]
+    attack = in_list(cls, state % (fields + evil))
     with pytest.raises(CodecError):
         SafePickle(MINE).decode(KEY, attack)
-    for order in (known, known[::-1]):
+    for taken_out in (False, True):
+        if taken_out:
+            monkeypatch.setattr(tracing, "_are_plain", lambda slots: True)
         codec = learner()
-        for data in order:
-            learn(codec, data)
-        assert attack not in codec._shapes
+        for data in known:
+            assert learn(codec, data)
+        assert (attack in codec._shapes) is taken_out
 
 
 @pytest.mark.parametrize(
@@ -474,6 +473,29 @@ def test_what_changes_what_is_fetched_is_not_learned(first: bytes, items: bytes)
     data = in_list(first, items)
     Walk(data, CODEC).run()
     assert not learn(learner(), data)
+
+
+@pytest.mark.parametrize("name", ["__class__", "__", "__init__", "int", "is_safe", "latin1", "_unpickle"])
+@pytest.mark.parametrize("opcode", [b"\x8c", b"X"])
+def test_text_that_says_what_is_to_be_done_is_not_like_other_text(name: str, opcode: bytes) -> None:
+    """Wherever it is, also in the middle of a list that is told by one expression."""
+
+    def objects(names: list[str]) -> bytes:
+        """Their states are those of slots."""
+        texts = [opcode + len(name).to_bytes(1 if opcode == b"\x8c" else 4, "little") + name.encode() for name in names]
+        return in_list(cls, b"".join(b"h\x02)\x81N}" + text + b"K\x01s\x86b" for text in texts))
+
+    cls = named(__name__, "Plain")
+    codec = learner()
+    assert learn(codec, objects(["first", "second"] * 4))
+    assert any(state.run for state in codec._shapes._last.states.values())  # type: ignore[union-attr]
+    for place in range(12):
+        names = ["first"] * 12
+        assert objects(names) in codec._shapes
+        names[place] = "other"
+        assert objects(names) in codec._shapes
+        names[place] = name
+        assert objects(names) not in codec._shapes
 
 
 def test_what_nests_deep_is_not_learned() -> None:

@@ -23,22 +23,20 @@ _MOST_NESTED = 2
 _MOST_BYTES = 1 << 16  # of an expression: to compile it takes time
 LOOP_BYTES = 64  # contents of more bytes are looked up, too
 
-_NO_NAME = rb"(?!%s__|%s)"
-_TEXTS = (b"int", b"is_safe", b"latin1", b"_unpickle")  # these are no contents: see `templates`
-
-
-def _text(zeros: bytes) -> bytes:
-    """A size, and text that is a content."""
-    names = b"|".join(bytes((len(name),)) + zeros + name for name in _TEXTS)
-    return _NO_NAME % (b"." + zeros, names) + sized(zeros, LOOP_BYTES)
-
-
 _WIDE = rb"\x00\x00\x00"
+_TEXTS = (b"int", b"is_safe", b"latin1", b"_unpickle")
+
+
+def _no_name(zeros: bytes) -> bytes:
+    """Not before text that says what is to be done, which is no content: see `templates`."""
+    names = b"|".join(bytes((len(name),)) + zeros + name for name in _TEXTS)
+    return rb"(?!." + zeros + b"__|" + names + b")"
+
+
+_NO_NAMES = {0x8C: _no_name(b""), 0x58: _no_name(_WIDE)}
 _CONTENTS = {
-    0x8C: _text(b""),
-    0x58: _text(_WIDE),
-    0x42: sized(_WIDE, LOOP_BYTES),
-    **dict.fromkeys(b"C\x8a", sized(b"", LOOP_BYTES)),
+    **dict.fromkeys(b"\x8cC\x8a", sized(b"", LOOP_BYTES)),
+    **dict.fromkeys(b"XB", sized(_WIDE, LOOP_BYTES)),
     0x4B: rb".",
     0x4D: rb"..",
     0x4A: rb".{4}",
@@ -82,6 +80,7 @@ class State(dict[bytes, "State"]):
             for piece in pieces:
                 parts.append(_CONTENTS[opcode] + re.escape(piece))
                 state, opcode = state[piece], piece[-1]
+                parts.append(_NO_NAMES.get(opcode, b""))
                 if state.rounds and state is not self and nested:
                     parts.append(state._pattern(nested - 1))
             rounds.append(b"".join(parts))
