@@ -184,6 +184,9 @@ def test_what_does_not_end_is_not_known(name: str) -> None:
 
 def content(opcode: int, generator: random.Random) -> bytes:
     size = generator.choice((0, 1, 2, 5, 64, 255)) if generator.random() < 0.2 else generator.randrange(12)
+    if opcode in b"\x8cX" and generator.random() < 0.02:
+        name = generator.choice((b"__class__", b"__", b"int", b"is_safe", b"latin1", b"_unpickle", b"os", b"x\xc2\x94"))
+        return len(name).to_bytes(1 if opcode == 0x8C else 4, "little") + name
     if opcode in b"\x8cX":
         return size.to_bytes(1 if opcode == 0x8C else 4, "little") + bytes(generator.choices(b"abcz.1", k=size))
     if opcode in b"CB":
