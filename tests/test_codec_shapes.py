@@ -113,7 +113,7 @@ def learn(codec: SafePickle, data: bytes) -> bool:
     """Whether a pickle that passes a walk was remembered."""
     walk = Walk(data, codec, max_depth=codec._max_depth, max_copied=most_copied(len(data)))
     walk.run()
-    return codec._shapes.learn(data, walk)
+    return codec._shapes.learn(data, walk, codec)
 
 
 @pytest.mark.parametrize("protocol", [4, 5])
@@ -429,16 +429,19 @@ def test_calls_with_much_that_was_there_are_not_learned(
     assert learn(learner(), few)
 
 
-def test_decimals_and_long_ints_are_not_learned_together() -> None:
-    longs = in_list(b"\x8a\xff" + b"\x01" * 255, b"\x8a\x01\x05" * 3)
-    decimals = in_list(named("decimal", "Decimal"), b"h\x02\x8c\x011\x85R" * 3)
-    more_decimals = in_list(b"\x8a\x01\x05", named("decimal", "Decimal") + b"\x8c\x011\x85R" * 1)
-    assert learn(learner(), longs)
-    assert learn(learner(), decimals)
-    assert not learn(learner(), more_decimals)
-    codec = learner()
-    assert learn(codec, in_list(b"K\x01\x94\x8c\x01a\x94h\x00", b"\x8a\x01\x05" * 3))
-    assert not learn(codec, in_list(b"K\x01\x94h\x00" + named("decimal", "Decimal") + b"\x8c\x011\x85R", b"N"))
+def test_decimals_long_ints_and_keys_are_not_learned_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where keys are both, they are compared, which takes the square of the size of the int."""
+    longs, decimals = b"\x8a\x01\x05", named("decimal", "Decimal") + b"\x8c\x011\x85R"
+    key = b"}K\x01K\x02\x86Ns"
+    head = b"K\x01\x94\x8c\x01a\x94h\x00"
+    for parts in ((longs, decimals), (longs, key), (decimals, key)):
+        codec = learner()
+        assert learn(codec, in_list(head, b"".join(parts)))
+        for part in (longs, decimals, key):
+            assert learn(codec, in_list(head, part)) is (part in parts)
+    assert not learn(learner(), in_list(head, longs + decimals + key))
+    assert not learn(learner(), in_list(head, longs + decimals + named("builtins", "frozenset") + b")\x85R"))
+    assert learn(learner(), in_list(head, longs + decimals + named("builtins", "frozenset") + b")R"))
 
 
 def test_attributes_of_slots_are_not_mixed_with_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,10 +533,10 @@ def test_shapes_that_nothing_looks_like_are_not_made_for_ever() -> None:
     made = 0
     learn_shape = Shapes.learn
 
-    def count(self: Shapes, data: bytes, walk: Walk) -> bool:
+    def count(self: Shapes, data: bytes, walk: Walk, judge: Any) -> bool:
         nonlocal made
         before = self._made
-        found = learn_shape(self, data, walk)
+        found = learn_shape(self, data, walk, judge)
         made += self._made > before
         return found
 

@@ -343,8 +343,8 @@ def test_text_that_a_judge_asks_for_is_looked_into(judge: Any, is_learned: bool,
     data = b"\x80\x04cm\nn\n" + text(content) + b"\x85R."
     walk = Walk(data, judge)
     walk.run()
-    known = Templates()
-    assert known.learn(data, walk, judge, 1000) == is_learned
+    known = Templates(1000)
+    assert known.learn(data, walk, judge) == is_learned
     assert (data in known) == is_learned
 
 
@@ -354,7 +354,7 @@ def test_what_is_inside_of_a_text_is_no_opcode() -> None:
     assert b"!" not in b"".join(piece[1] for piece in templates._pieces.finditer(data))
     walk = Walk(data)
     walk.run()
-    assert not Templates().learn(data, walk, Incurious(), 1000)
+    assert not Templates(1000).learn(data, walk, Incurious())
 
 
 def test_what_doubles_with_each_call_is_not_learned_of_a_short_text() -> None:
@@ -371,7 +371,7 @@ def test_what_doubles_with_each_call_is_not_learned_of_a_short_text() -> None:
     walk = Walk(data, codec)
     walk.run()
     assert walk.end == len(data) <= MAX_TEMPLATE_BYTES
-    assert not Templates().learn(data, walk, codec, 1000)
+    assert not Templates(1000).learn(data, walk, codec)
     with pytest.raises(LimitError, match="copies"):
         Walk(doubled(b"x" * 255), codec, max_copied=notes.most_copied(len(data))).run()
 

@@ -60,6 +60,8 @@ MAX_BYTES = 64 << 20
 MAX_DEPTH = 1000  # of lists in lists the C pickler writes about as many
 _WORK_PER_BYTE = 64
 _MAX_KNOWN_BYTES = 16 << 10  # of a pickle that may look like one that is remembered as a whole
+_FEW_BYTES = 300  # of a pickle that is told sooner as a whole than piece by piece
+_MANY_BYTES = 4 << 10  # of one that uses things twice, where a glance takes longer
 # What is known of one that does, as of one found at a glance: `hutch.codecs.templates` says why it is not deep.
 _KNOWN = (True, False, True, 0)
 # Where a glance takes longer than it takes to compare a pickle with templates.
@@ -114,7 +116,7 @@ class SafePickle(Codec):
         # As `look` found of the last pickle that was told at a glance: the next one is likely to be like it.
         self._kind = 0
         self._names_classes = False
-        self._templates = Templates()
+        self._templates = Templates(max_depth)
         self._shapes = Shapes(max_depth, self._is_calm)
         self._max_template = min(max_bytes, _MAX_KNOWN_BYTES)
         self._known_by: Templates | Shapes | None = None  # the last one was told by these
@@ -182,7 +184,9 @@ class SafePickle(Codec):
             found: tuple[bool, bool, bool, int] | None = _KNOWN
         else:
             found = self._look(key, data)
-            if found is not None and found[0] and found[3] >> 1 in _SLOW_KINDS:
+            if found is not None and (
+                (found[0] and found[3] >> 1 in _SLOW_KINDS) or (found[2] and len(data) > _MANY_BYTES)
+            ):
                 self._learn(data)
         try:
             # Without a global there is nothing that could be called.
@@ -256,11 +260,13 @@ class SafePickle(Codec):
 
     def _learn(self, data: bytes) -> None:
         """Go over a pickle that was told at a glance, once, if the next one of its shape is told sooner then."""
-        known_by = self._templates if len(data) <= MAX_TEMPLATE_BYTES else self._shapes
-        if len(data) > MAX_SHAPE_BYTES or not known_by.are_of_use():
+        if len(data) > MAX_SHAPE_BYTES:
             return
-        if data in known_by:
-            self._known_by = known_by
+        for known_by in self._known_by_size(len(data)):
+            if self._is_known(data, known_by):
+                self._known_by = known_by
+                return
+        if not any(known_by.are_of_use() for known_by in self._known_by_size(len(data))):
             return
         walk = Walk(data, self, max_depth=self._max_depth, max_copied=most_copied(len(data)))
         try:
@@ -269,15 +275,21 @@ class SafePickle(Codec):
             return  # a glance need not see the same limits as a walk
         self._remember(walk)
 
+    def _known_by_size(self, size: int) -> tuple[Templates | Shapes, ...]:
+        """What tells pickles of that size soonest, and what else may."""
+        if size <= _FEW_BYTES:
+            return self._templates, self._shapes
+        return (self._shapes, self._templates) if size <= MAX_TEMPLATE_BYTES else (self._shapes,)
+
     def _remember(self, walk: Walk) -> None:
         """Remember the shape of what a walk has let through."""
         # What NumPy's arrays may be made of depends on numbers and sizes.
         if any(module.partition(".")[0] == "numpy" for module, _ in walk.globals):
             return
-        if self._templates.learn(walk.data, walk, self, self._max_depth):
-            self._known_by = self._templates
-        elif self._shapes.learn(walk.data, walk):
-            self._known_by = self._shapes
+        for known_by in self._known_by_size(len(walk.data)):
+            if known_by.learn(walk.data, walk, self):
+                self._known_by = known_by
+                return
 
     def _about(self, key: bytes, data: bytes, problem: CodecError) -> CodecError:
         """The same problem, with the key in it; or, of bytes that look like no pickle, what they look like."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from hutch.codecs.opcodes import Walk
+    from hutch.codecs.opcodes import Judge, Walk
 
 __all__ = ["MAX_SHAPE_BYTES", "Shapes"]
 
@@ -30,6 +30,7 @@ MAX_SHAPE_BYTES = 1 << 17  # of a pickle that is remembered: that takes a while
 _MOST_BEGINNINGS = 8
 _MOST_STATES = _MOST_VALUES = 1 << 12
 _UNMATCHED = 16  # so many are learned before any has been of use; then as many as have been
+_LEAST_REPEATED, _FEW_PIECES = 4, 128  # each piece is there so often, on the average, if there are many
 _SPELLED_OUT = 10  # bytes that calls copy, at most, of each byte that is spelled out: see `hutch.codecs.allowed`
 _BYTES_PER_PART = 16  # as there
 _ZONE_BYTES = 1 << 14  # and of each call of a method, which finds a time zone
@@ -47,7 +48,8 @@ class _Beginning:
         copied: contents that a call copies, at most, of those that are spelled out elsewhere.
         parts: parts that a call copies, at most, likewise.
         methods: how many methods are called, by piece, where there are any.
-        has_decimals, has_longs: some pickle has these: together they take too long to compare.
+        dangers: Decimals, long ints, and keys that hold something, if some pickle has these: all of them together may
+            take too long to compare.
     """
 
     def __init__(self) -> None:
@@ -55,7 +57,7 @@ class _Beginning:
         self.states: dict[Any, State] = {}
         self.copied = self.parts = 0
         self.methods: dict[bytes, int] = {}
-        self.has_decimals = self.has_longs = False
+        self.dangers: frozenset[str] = frozenset()
 
     def leads_through(self, data: bytes) -> bool:
         """Whether the pieces of a pickle are known one after the other. O(len(data))."""
@@ -123,7 +125,7 @@ class Shapes:
         """Whether they have been, or nobody can know yet."""
         return self._made <= self.hits + _UNMATCHED
 
-    def learn(self, data: bytes, walk: Walk) -> bool:
+    def learn(self, data: bytes, walk: Walk, judge: Judge) -> bool:
         """Remember how a pickle goes on that `walk` has passed, if that is safe. O(len(data)), but slow."""
         if len(data) >= MAX_SHAPE_BYTES or walk.is_late or not self.are_of_use():
             return False
@@ -138,11 +140,13 @@ class Shapes:
             return False
 
     def _learn(self, data: bytes, walk: Walk) -> bool:
+        pieces = kept(data)
+        if len(set(pieces)) * _LEAST_REPEATED > max(len(pieces), _FEW_PIECES):
+            return False
         ops = opcodes_of(data)
         contents = contents_of(data, ops, walk)
         if contents is None:
             return False
-        pieces = kept(data)
         # Where a piece ends is the opcode of the next content; the last one ends with STOP.
         places = [start - 1 for start, _ in contents]
         if len(places) + 1 != len(pieces):
@@ -151,10 +155,11 @@ class Shapes:
         told = trace(data, ops, set(places), {start for start, _ in contents}, self._values, self._is_calm)
         remembered: int = next(told)
         beginning = self._beginnings.get(remembered) or _Beginning()
-        has_decimals = beginning.has_decimals or ("decimal", "Decimal") in walk.globals
-        has_longs = beginning.has_longs or any(op == 0x8A for op, _, _ in ops)
-        if has_decimals and has_longs:
-            return False
+        dangers = set(beginning.dangers)
+        if ("decimal", "Decimal") in walk.globals:
+            dangers.add("decimals")
+        if any(op == 0x8A for op, _, _ in ops):
+            dangers.add("long ints")
         states = dict(beginning.states)
         copied, parts, methods = beginning.copied, beginning.parts, dict(beginning.methods)
         steps: dict[tuple[int, bytes], State] = {}
@@ -168,10 +173,14 @@ class Shapes:
             copied, parts = max(copied, calls[0]), max(parts, calls[1])
             if calls[2]:
                 methods[piece] = max(calls[2], methods.get(piece, 0))
+            if calls[3]:
+                dangers.add("keys")
             state = following
+        if len(dangers) == 3:
+            return False
         # Nobody may follow what is new before all is known to be safe.
         beginning.copied, beginning.parts, beginning.methods, beginning.states = copied, parts, methods, states
-        beginning.has_decimals, beginning.has_longs = has_decimals, has_longs
+        beginning.dangers = frozenset(dangers)
         for (state, piece), (following, _) in zip(path, [*path[1:], (_END, b"")], strict=True):
             state[piece] = following
         find_rounds(path, set(methods))

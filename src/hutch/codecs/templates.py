@@ -104,7 +104,8 @@ class Templates:
         hits: how often one was of use.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_depth: int) -> None:
+        self._max_depth = max_depth
         self.known: set[tuple[bytes, ...]] = set()
         self.last: list[bytes] = []
         self.hits = self._made = 0
@@ -123,9 +124,9 @@ class Templates:
         """Whether they have been, or nobody can know yet."""
         return self._made <= self.hits + _UNMATCHED
 
-    def learn(self, data: bytes, walk: Walk, judge: Judge, max_depth: int) -> bool:
+    def learn(self, data: bytes, walk: Walk, judge: Judge) -> bool:
         """Remember the template of a pickle that `walk` has passed, if that is safe. O(len(data)), but slow."""
-        if len(data) > min(MAX_TEMPLATE_BYTES, max_depth) or not self.are_of_use():
+        if len(data) > min(MAX_TEMPLATE_BYTES, self._max_depth) or not self.are_of_use():
             return False
         self._made += 1
         if contents_of(data, opcodes_of(data), walk) is None:
@@ -138,7 +139,7 @@ class Templates:
                     for piece in pieces
                 ]
             )
-            again = Walk(other, judge, max_depth=max_depth, max_work=_LEAST_LIMIT, max_copied=_LEAST_LIMIT)
+            again = Walk(other, judge, max_depth=self._max_depth, max_work=_LEAST_LIMIT, max_copied=_LEAST_LIMIT)
             try:
                 again.run()
             except CodecError:

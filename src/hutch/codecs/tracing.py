@@ -304,8 +304,8 @@ def trace(
 
     Yields:
         How many things of the memo are remembered. Then, for each place, facts, and of the calls on the way: how many
-        contents one copies, and how many parts, at most, of what is spelled out elsewhere; and how many are calls of
-        what a call has returned. At last, None, and these.
+        contents one copies, and how many parts, at most, of what is spelled out elsewhere; how many are calls of what
+        a call has returned; and whether anything is hashed that holds something. At last, None, and these.
 
     Raises:
         Unusual: there is no trace.
@@ -320,6 +320,7 @@ def trace(
     regions = [_Region(0, 0)]
     memo: list[_Slot] = []
     copied = parts = methods = 0
+    hashes = False
 
     def push(value: Value, is_fetched: bool = False) -> None:
         touched_at, consumed_at = next(next_slot)
@@ -333,6 +334,13 @@ def trace(
             slot.is_closed = True
         return taken
 
+    def check_hash(slots: Sequence[_Slot]) -> None:
+        nonlocal hashes
+        for slot in slots:
+            if not 0 <= slot.value.work <= _MOST_WORK:
+                raise Unusual
+            hashes = hashes or slot.value.depth > 0
+
     def fill(how: int, region: _Region) -> None:
         """Put what is in a region into what is on top below it."""
         if not regions[-1].slots:
@@ -343,7 +351,7 @@ def trace(
             raise Unusual
         slots = region.slots
         if how != 0x65:
-            _check_hash(slots[::2] if how == 0x75 else slots)
+            check_hash(slots[::2] if how == 0x75 else slots)
         depth = max(region.depth, _depth(slots)) if slots or region.count else 1
         if how == 0x75 and value.kind == "dict":
             held = value.facts[1]
@@ -364,8 +372,9 @@ def trace(
             for region in regions:
                 region.forget(now - 1)
             known = tuple([slot.value if slot.is_closed else None for slot in memo[:remembered]])
-            yield (op, known, *[region.facts() for region in regions]), (copied, parts, methods)
+            yield (op, known, *[region.facts() for region in regions]), (copied, parts, methods, hashes)
             copied = parts = methods = 0
+            hashes = False
         if op in _ATOMS:
             push(
                 values.atom(_ATOMS[op], None if at + 1 in contents or behind == at + 1 else _content(data, at, behind))
@@ -390,7 +399,7 @@ def trace(
             for slot in region.slots:
                 slot.is_closed = True
             if op == 0x91:
-                _check_hash(region.slots)
+                check_hash(region.slots)
             push(values.tuple_of(region.slots, "tuple" if op == 0x74 else "frozenset"))
         elif op in _FILLS or op in _ONE:
             if op in _FILLS:
@@ -404,7 +413,8 @@ def trace(
             fill(how, region)
         elif op in b"R\x81":
             function, arguments = pop(2)
-            _check_call(function.value, arguments, is_calm)
+            if not _check_call(function.value, arguments, is_calm):
+                hashes = hashes or any(part.depth and part.kind != "global" for part, _ in arguments.value.facts[1])
             copied, parts = max(copied, arguments.value.contents), max(parts, arguments.value.parts)
             methods += function.value.kind != "global"
             push(values.result(op, function.value, arguments.value))
@@ -420,7 +430,7 @@ def trace(
         elif op == 0x93:  # STACK_GLOBAL
             module, name = pop(2)
             push(values.name(module.value, name.value))
-    yield None, (copied, parts, methods)
+    yield None, (copied, parts, methods, hashes)
 
 
 def _content(data: bytes, at: int, behind: int) -> bytes:
@@ -434,18 +444,15 @@ def _are_plain_facts(held: Sequence[tuple[Value, bool]]) -> bool:
     return _are_plain([_Slot(value, is_fetched, 0, 0) for value, is_fetched in held[::2]])
 
 
-def _check_hash(slots: Sequence[_Slot]) -> None:
-    if any(not 0 <= slot.value.work <= _MOST_WORK for slot in slots):
-        raise Unusual
-
-
-def _check_call(function: Value, arguments: _Slot, is_calm: Callable[[str, str], bool]) -> None:
+def _check_call(function: Value, arguments: _Slot, is_calm: Callable[[str, str], bool]) -> bool:
+    """Whether a call is one of those that may be made with anything. Others must be small."""
     value = arguments.value
     if value.kind != "tuple" or (arguments.is_fetched and value.facts[1]):
         raise Unusual
-    if not 0 <= value.work <= 2 * _MOST_WORK:
-        if function.kind != "global":
-            raise Unusual
+    if function.kind == "global":
         module, name = (str(content or b"", "utf-8", "replace") for _, content in function.facts[1:])
-        if not is_calm(module, name):
-            raise Unusual
+        if is_calm(module, name):
+            return True
+    if not 0 <= value.work <= 2 * _MOST_WORK:
+        raise Unusual
+    return False
