@@ -12,9 +12,11 @@ each key takes so little work that its bytes allow for it, and what calls copy i
 
 from __future__ import annotations
 
+from threading import Lock
+
 from hutch.codecs.loops import LOOP_BYTES, State, find_rounds
 from hutch.codecs.notes import most_copied
-from hutch.codecs.templates import contents_of, kept, next_piece, opcodes_of
+from hutch.codecs.templates import may_be_left_out, next_piece, opcodes_of
 from hutch.codecs.tracing import Unusual, Values, trace
 
 TYPE_CHECKING = False
@@ -36,7 +38,7 @@ _BYTES_PER_PART = 16  # as there
 _ZONE_BYTES = 1 << 14  # and of each call of a method, which finds a time zone
 _DEPTH_OF_FLAT = 8  # as in `glance`: a note is as deep as this, where the object is deeper than it
 _DEPTHS_PER_NOTE = 4
-_FRAME = b"\x95"
+_FRAME = 0x95
 _END = State()  # nothing comes next
 
 
@@ -62,22 +64,21 @@ class _Beginning:
     def leads_through(self, data: bytes) -> bool:
         """Whether the pieces of a pickle are known one after the other. O(len(data))."""
         methods = self.methods
-        called = at = 0
+        called = at = opcode = 0
         longest = LOOP_BYTES
         state = self.first
         while state is not _END:
-            found: Any = next_piece(data, at)
-            piece = found[1]
-            longest = max(longest, found.start(1) - at)
-            at = found.end()
+            content = at
+            piece, begin, at = next_piece(data, at, opcode)
+            longest = max(longest, begin - content)
             following = state.get(piece)
             while following is None:
-                if piece[-1:] != _FRAME:
+                if not piece or piece[-1] != _FRAME:
                     return False
-                found = next_piece(data, at)  # another frame may begin anywhere
-                piece, at = piece[:-1] + found[1], found.end()
+                more, _, at = next_piece(data, at, _FRAME)  # another frame may begin anywhere
+                piece = piece[:-1] + more
                 following = state.get(piece)
-            state = following
+            state, opcode = following, piece[-1]
             if piece in methods:
                 called += methods[piece]
             if state.run is not None:
@@ -104,6 +105,7 @@ class Shapes:
         self._most_depth = (max_depth - _DEPTH_OF_FLAT) // _DEPTHS_PER_NOTE
         self._values = Values(self._most_depth)
         self._last: _Beginning | None = None
+        self._learning = Lock()
         self.hits = self._made = 0
 
     def __contains__(self, data: bytes) -> bool:
@@ -127,25 +129,28 @@ class Shapes:
 
     def learn(self, data: bytes, walk: Walk, judge: Judge) -> bool:
         """Remember how a pickle goes on that `walk` has passed, if that is safe. O(len(data)), but slow."""
-        if len(data) >= MAX_SHAPE_BYTES or walk.is_late or not self.are_of_use():
+        if len(data) > MAX_SHAPE_BYTES or walk.is_late or not self.are_of_use():
             return False
-        self._made += 1
-        states = sum(len(beginning.states) for beginning in self._beginnings.values())
-        if states > _MOST_STATES or len(self._values) > _MOST_VALUES:
-            self._beginnings, self._last = {}, None
-            self._values = Values(self._most_depth)
+        if not self._learning.acquire(blocking=False):  # another thread learns
+            return False
         try:
+            self._made += 1
+            states = sum(len(beginning.states) for beginning in self._beginnings.values())
+            if states > _MOST_STATES or len(self._values) > _MOST_VALUES:
+                self._beginnings, self._last = {}, None
+                self._values = Values(self._most_depth)
             return self._learn(data, walk)
         except Unusual:
             return False
+        finally:
+            self._learning.release()
 
     def _learn(self, data: bytes, walk: Walk) -> bool:
-        pieces = kept(data)
+        pieces, contents = _split(data)
         if len(set(pieces)) * _LEAST_REPEATED > max(len(pieces), _FEW_PIECES):
             return False
         ops = opcodes_of(data)
-        contents = contents_of(data, ops, walk)
-        if contents is None:
+        if not may_be_left_out(contents, data, ops, walk):
             return False
         # Where a piece ends is the opcode of the next content; the last one ends with STOP.
         places = [start - 1 for start, _ in contents]
@@ -190,6 +195,21 @@ class Shapes:
         return True
 
 
+def _split(data: bytes) -> tuple[list[bytes], list[tuple[int, int]]]:
+    """The pieces of a pickle, and where the contents are between them."""
+    pieces: list[bytes] = []
+    contents: list[tuple[int, int]] = []
+    at = opcode = 0
+    while at < len(data):
+        content = at
+        piece, begin, at = next_piece(data, at, opcode)
+        if pieces:
+            contents.append((content, begin))
+        pieces.append(piece)
+        opcode = piece[-1] if piece else 0
+    return pieces, contents
+
+
 def _join_frames(pieces: list[bytes], places: list[int]) -> None:
     """Join pieces between which nothing comes but a frame that begins: it may begin anywhere.
 
@@ -198,6 +218,6 @@ def _join_frames(pieces: list[bytes], places: list[int]) -> None:
         places: where each ends, but the last one.
     """
     for number in range(len(places) - 1, 0, -1):  # but the first frame, which is where it is in any pickle
-        if pieces[number].endswith(_FRAME):
+        if pieces[number][-1] == _FRAME:
             pieces[number : number + 2] = [pieces[number][:-1] + pieces[number + 1]]
             del places[number]

@@ -33,10 +33,11 @@ from hutch.errors import CodecError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from hutch.codecs.opcodes import Judge
 
-__all__ = ["MAX_TEMPLATE_BYTES", "Templates", "contents_of", "kept", "next_piece", "opcodes_of"]
+__all__ = ["MAX_TEMPLATE_BYTES", "Templates", "kept", "may_be_left_out", "next_piece", "opcodes_of"]
 
 MAX_TEMPLATE_BYTES = 1000  # of a pickle that a template is made of
 _MOST_TEMPLATES = 256
@@ -75,6 +76,7 @@ _KEPT = rb"|".join(
 )
 #: Each match is a content, behind the opcode that ends the match before, and what is kept up to the next such opcode.
 #: One begins where the other ended: whatever stands behind such an opcode, the last of these contents is there.
+_REST = rb"((?:" + _KEPT + rb")*+(?:[" + _WITH_CONTENT + rb"]|.*+))"
 _pieces = re.compile(
     rb"(?:(?<=[\x8cC\x8a])"
     + sized(b"")
@@ -82,15 +84,12 @@ _pieces = re.compile(
     + sized(rb"\x00\x00\x00")
     + rb"|(?<=["
     + _WITH_CONTENT
-    + rb"]).*+)((?:"
-    + _KEPT
-    + rb")*+(?:["
-    + _WITH_CONTENT
-    + rb"]|.*+))",
+    + rb"]).*+)"
+    + _REST,
     re.DOTALL,
 )
-#: The next piece, behind the opcode that the one before ends with.
-next_piece: Callable[[bytes, int], re.Match[bytes] | None] = _pieces.match
+_next_piece: Callable[[bytes, int], Any] = _pieces.match
+_next_rest: Callable[[bytes, int], Any] = re.compile(_REST, re.DOTALL).match
 #: What is kept of a pickle, in pieces.
 kept: Callable[[bytes], list[bytes]] = _pieces.findall
 
@@ -129,9 +128,10 @@ class Templates:
         if len(data) > min(MAX_TEMPLATE_BYTES, self._max_depth) or not self.are_of_use():
             return False
         self._made += 1
-        if contents_of(data, opcodes_of(data), walk) is None:
-            return False
         pieces = list(_pieces.finditer(data))
+        contents = [(piece.start(), piece.start(1)) for piece in pieces if piece.start() < piece.start(1)]
+        if not pieces[-1][1].endswith(b".") or not may_be_left_out(contents, data, opcodes_of(data), walk):
+            return False
         for which in (0, 1):
             other = b"".join(
                 [
@@ -166,19 +166,38 @@ def opcodes_of(data: bytes) -> list[tuple[int, int, int]]:
     return [(data[place], place, behind) for place, behind in pairwise(places)]
 
 
-def contents_of(data: bytes, opcodes: list[tuple[int, int, int]], walk: Walk) -> list[tuple[int, int]] | None:
-    """Where the contents are that `kept` leaves out; None if they are not safe to leave out.
+def may_be_left_out(
+    contents: list[tuple[int, int]], data: bytes, opcodes: list[tuple[int, int, int]], walk: Walk
+) -> bool:
+    """Whether contents are arguments that nothing depends on.
 
     Args:
+        contents: where they are.
         data: a pickle that `walk` has let through.
         opcodes: as `opcodes_of` tells them.
         walk: knows which text it has looked into.
     """
-    pieces = list(_pieces.finditer(data))
-    contents = [(piece.start(), piece.start(1)) for piece in pieces if piece.start() < piece.start(1)]
     arguments = {(place + 1, behind) for op, place, behind in opcodes if op in _CONTENTS}
-    if not pieces[-1][1].endswith(b".") or not arguments.issuperset(contents):
-        return None
     # A content begins with its size, so that of an empty text is one, too.
-    seen = {end for begin, end in walk.looked_into if begin <= end}
-    return None if any(end in seen for _, end in contents) else contents
+    seen = {end for _, end in walk.looked_into}
+    return data.endswith(b".") and arguments.issuperset(contents) and not any(end in seen for _, end in contents)
+
+
+def next_piece(data: bytes, at: int, opcode: int) -> tuple[bytes, int, int]:
+    """The piece behind the opcode that the one before ended with, however long the content is that comes first.
+
+    Args:
+        data: a pickle.
+        at: where that content is.
+        opcode: that one.
+
+    Returns:
+        The piece; where it begins, and ends.
+    """
+    if opcode in b"XB" and data[at + 1 : at + 4] != b"\0\0\0":
+        behind = at + 4 + int.from_bytes(data[at : at + 4], "little")
+        if behind < len(data):
+            found = _next_rest(data, behind)
+            return found[1], behind, found.end()
+    found = _next_piece(data, at)
+    return found[1], found.start(1), found.end()
