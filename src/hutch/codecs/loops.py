@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-__all__ = ["LOOP_BYTES", "State", "find_rounds"]
+__all__ = ["LOOP_BYTES", "Opening", "State", "find_rounds"]
 
 _MOST_ROUNDS = 8  # of one state; what comes round in other ways is looked up
 _MOST_PIECES = 32  # of one round
@@ -78,17 +78,38 @@ class State(dict[bytes, "State"]):
             parts = []
             state, opcode = self, pieces[-1][-1]
             for piece in pieces:
-                parts.append(_CONTENTS[opcode] + re.escape(piece))
+                parts.append(_step(opcode, piece))
                 state, opcode = state[piece], piece[-1]
-                parts.append(_NO_NAMES.get(opcode, b""))
                 if state.rounds and state is not self and nested:
                     parts.append(state._pattern(nested - 1))
             rounds.append(b"".join(parts))
         return b"(?:" + b"|".join(rounds) + b")*+"
 
 
-def find_rounds(path: Sequence[tuple[State, bytes]], unusual: set[bytes]) -> None:
-    """Find what comes round, on a path from state to state.
+def _step(opcode: int, piece: bytes) -> bytes:
+    """An expression for the content of an opcode and the piece behind it, which ends with another one."""
+    return _CONTENTS[opcode] + re.escape(piece) + _NO_NAMES.get(piece[-1], b"")
+
+
+class Opening:
+    """The way from the first state to one that is come to again and again.
+
+    Attributes:
+        match: matches it, in a pickle.
+        state: that one.
+        pieces: by which it leads there.
+    """
+
+    def __init__(self, path: Sequence[tuple[State, bytes]], state: State) -> None:
+        self.pieces = [piece for _, piece in path]
+        self.state = state
+        steps = [re.escape(self.pieces[0]), *map(_step, [piece[-1] for piece in self.pieces], self.pieces[1:])]
+        pattern = steps[0] + _NO_NAMES.get(self.pieces[0][-1], b"") + b"".join(steps[1:])
+        self.match: Callable[[bytes], Any] = re.compile(pattern, re.DOTALL).match
+
+
+def find_rounds(path: Sequence[tuple[State, bytes]], unusual: set[bytes]) -> Opening | None:
+    """Find what comes round, on a path from state to state. And how it begins, if that is short.
 
     Args:
         path: states, and pieces that lead to the next ones.
@@ -110,3 +131,7 @@ def find_rounds(path: Sequence[tuple[State, bytes]], unusual: set[bytes]) -> Non
         way.append((state, piece))
     for state in changed.values():
         state.compile()
+    for place, (state, _) in enumerate(path[:_MOST_PIECES]):
+        if state.run is not None and place:
+            return Opening(path[:place], state)
+    return None

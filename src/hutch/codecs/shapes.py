@@ -12,11 +12,12 @@ each key takes so little work that its bytes allow for it, and what calls copy i
 
 from __future__ import annotations
 
+from itertools import repeat
 from threading import Lock
 
-from hutch.codecs.loops import LOOP_BYTES, State, find_rounds
+from hutch.codecs.loops import Opening, State, find_rounds
 from hutch.codecs.notes import most_copied
-from hutch.codecs.templates import may_be_left_out, next_piece, opcodes_of
+from hutch.codecs.templates import may_be_left_out, next_piece, opcodes_of, short_piece
 from hutch.codecs.tracing import Unusual, Values, trace
 
 TYPE_CHECKING = False
@@ -31,6 +32,7 @@ __all__ = ["MAX_SHAPE_BYTES", "Shapes"]
 MAX_SHAPE_BYTES = 1 << 17  # of a pickle that is remembered: that takes a while
 _MOST_BEGINNINGS = 8
 _MOST_STATES = _MOST_VALUES = 1 << 12
+_MOST_OPENINGS = 4
 _UNMATCHED = 16  # so many are learned before any has been of use; then as many as have been
 _LEAST_REPEATED, _FEW_PIECES = 4, 128  # each piece is there so often, on the average, if there are many
 _SPELLED_OUT = 10  # bytes that calls copy, at most, of each byte that is spelled out: see `hutch.codecs.allowed`
@@ -49,6 +51,7 @@ class _Beginning:
         states: by what a walk knows there.
         copied: contents that a call copies, at most, of those that are spelled out elsewhere.
         parts: parts that a call copies, at most, likewise.
+        openings: ways from there, to where it is come to again and again.
         methods: how many methods are called, by piece, where there are any.
         dangers: Decimals, long ints, and keys that hold something, if some pickle has these: all of them together may
             take too long to compare.
@@ -59,36 +62,60 @@ class _Beginning:
         self.states: dict[Any, State] = {}
         self.copied = self.parts = 0
         self.methods: dict[bytes, int] = {}
+        self.openings: tuple[Opening, ...] = ()
         self.dangers: frozenset[str] = frozenset()
 
     def leads_through(self, data: bytes) -> bool:
         """Whether the pieces of a pickle are known one after the other. O(len(data))."""
         methods = self.methods
         called = at = opcode = 0
-        longest = LOOP_BYTES
+        longest = 255
         state = self.first
+        for opening in self.openings:
+            if found := opening.match(data):
+                at, state, opcode = found.end(), opening.state, opening.pieces[-1][-1]
+                called = sum(map(methods.get, opening.pieces, repeat(0))) if methods else 0
+                at = state.run(data, at).end()  # type: ignore[misc]
+                break
         while state is not _END:
-            content = at
-            piece, begin, at = next_piece(data, at, opcode)
-            longest = max(longest, begin - content)
+            if opcode in b"XB":
+                found = next_piece(data, at, opcode)
+                longest = max(longest, found.start(1) - at)
+            else:
+                found = short_piece(data, at)
+            piece = found[1]
+            at = found.end()
             following = state.get(piece)
             while following is None:
                 if not piece or piece[-1] != _FRAME:
                     return False
-                more, _, at = next_piece(data, at, _FRAME)  # another frame may begin anywhere
-                piece = piece[:-1] + more
+                found = short_piece(data, at)  # another frame may begin anywhere
+                piece, at = piece[:-1] + found[1], found.end()
                 following = state.get(piece)
             state, opcode = following, piece[-1]
             if piece in methods:
                 called += methods[piece]
             if state.run is not None:
                 at = state.run(data, at).end()
-        size = len(data)
-        copied = called * _ZONE_BYTES
+        return at == len(data) and self._is_cheap(data, called, longest)
+
+    def _is_cheap(self, data: bytes, called: int, longest: int) -> bool:
+        """Whether calls copy no more than a walk would let them.
+
+        Args:
+            data: a pickle.
+            called: how many methods are called.
+            longest: bytes of its longest content.
+        """
+        spare = most_copied(len(data)) - _SPELLED_OUT * len(data) - called * _ZONE_BYTES
         if self.parts or self.copied:
             calls = data.count(b"R") + data.count(b"\x81")
-            copied += calls * (self.copied * longest + self.parts * _BYTES_PER_PART)
-        return at == size and copied <= most_copied(size) - _SPELLED_OUT * size
+            cost = self.copied * longest + self.parts * _BYTES_PER_PART
+            if calls * cost > spare and longest == 255:
+                _, contents = _split(data)
+                cost += self.copied * (max([end - start for start, end in contents]) - longest)
+            spare -= calls * cost
+        return spare >= 0
 
 
 class Shapes:
@@ -188,7 +215,9 @@ class Shapes:
         beginning.dangers = frozenset(dangers)
         for (state, piece), (following, _) in zip(path, [*path[1:], (_END, b"")], strict=True):
             state[piece] = following
-        find_rounds(path, set(methods))
+        opening = find_rounds(path, set(methods))
+        if opening is not None and all(opening.pieces != other.pieces for other in beginning.openings):
+            beginning.openings = (opening, *beginning.openings[: _MOST_OPENINGS - 1])
         if remembered not in self._beginnings and len(self._beginnings) >= _MOST_BEGINNINGS:
             self._beginnings.pop(next(iter(self._beginnings)))
         self._beginnings[remembered] = self._last = beginning
@@ -201,12 +230,12 @@ def _split(data: bytes) -> tuple[list[bytes], list[tuple[int, int]]]:
     contents: list[tuple[int, int]] = []
     at = opcode = 0
     while at < len(data):
-        content = at
-        piece, begin, at = next_piece(data, at, opcode)
+        found = next_piece(data, at, opcode)
         if pieces:
-            contents.append((content, begin))
-        pieces.append(piece)
-        opcode = piece[-1] if piece else 0
+            contents.append((at, found.start(1)))
+        pieces.append(found[1])
+        at = found.end()
+        opcode = data[at - 1]
     return pieces, contents
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from hutch.codecs.opcodes import Judge
 
-__all__ = ["MAX_TEMPLATE_BYTES", "Templates", "kept", "may_be_left_out", "next_piece", "opcodes_of"]
+__all__ = ["MAX_TEMPLATE_BYTES", "Templates", "kept", "may_be_left_out", "next_piece", "opcodes_of", "short_piece"]
 
 MAX_TEMPLATE_BYTES = 1000  # of a pickle that a template is made of
 _MOST_TEMPLATES = 256
@@ -88,7 +88,8 @@ _pieces = re.compile(
     + _REST,
     re.DOTALL,
 )
-_next_piece: Callable[[bytes, int], Any] = _pieces.match
+#: The same as `next_piece`, where the content is short.
+short_piece: Callable[[bytes, int], Any] = _pieces.match
 _next_rest: Callable[[bytes, int], Any] = re.compile(_REST, re.DOTALL).match
 #: What is kept of a pickle, in pieces.
 kept: Callable[[bytes], list[bytes]] = _pieces.findall
@@ -183,7 +184,7 @@ def may_be_left_out(
     return data.endswith(b".") and arguments.issuperset(contents) and not any(end in seen for _, end in contents)
 
 
-def next_piece(data: bytes, at: int, opcode: int) -> tuple[bytes, int, int]:
+def next_piece(data: bytes, at: int, opcode: int) -> Any:
     """The piece behind the opcode that the one before ended with, however long the content is that comes first.
 
     Args:
@@ -192,12 +193,10 @@ def next_piece(data: bytes, at: int, opcode: int) -> tuple[bytes, int, int]:
         opcode: that one.
 
     Returns:
-        The piece; where it begins, and ends.
+        A match; its group 1 is the piece.
     """
     if opcode in b"XB" and data[at + 1 : at + 4] != b"\0\0\0":
         behind = at + 4 + int.from_bytes(data[at : at + 4], "little")
         if behind < len(data):
-            found = _next_rest(data, behind)
-            return found[1], behind, found.end()
-    found = _next_piece(data, at)
-    return found[1], found.start(1), found.end()
+            return _next_rest(data, behind)
+    return short_piece(data, at)
