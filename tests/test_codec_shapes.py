@@ -400,16 +400,59 @@ def test_time_zones_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert zones(5000) in codec._shapes
 
 
-def test_keys_that_take_long_are_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, item = b"(" + b"N" * 900 + b"t\x94", b"}h\x00K\x01s"
-    many = in_list(first, item * 40_000)
+@pytest.mark.parametrize(
+    ("begin", "item", "end"),
+    [
+        (b"", b"}h\x00K\x01s", b""),
+        (b"}(", b"h\x00K\x01", b"u"),
+        (b"\x8f(", b"h\x00K\x01", b"\x90"),
+        (b"", b"K\x01(h\x00\x91", b""),
+    ],
+    ids=["dicts", "one dict", "a set", "frozensets"],
+)
+def test_keys_that_take_long_are_not_learned(
+    begin: bytes, item: bytes, end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def items(count: int) -> bytes:
+        return in_list(b"(" + b"N" * 900 + b"t\x94", begin + item * count + end)
+
+    many = items(40_000)
     with pytest.raises(LimitError):
         Walk(many, CODEC, max_work=(1 << 20) + 64 * len(many)).run()
-    assert not learn(learner(), in_list(first, item * 12))
+    assert not learn(learner(), items(30))
     monkeypatch.setattr(tracing, "_MOST_WORK", 1 << 20)
     codec = learner()
-    assert learn(codec, in_list(first, item * 12))
+    assert learn(codec, items(30))
     assert many in codec._shapes
+
+
+def test_what_is_hashed_is_not_made_of_long_text() -> None:
+    """Nobody keeps the hash of a Decimal."""
+
+    def keys(size: int, count: int) -> bytes:
+        text = b"X" + size.to_bytes(4, "little") + b"1" * size
+        key = named("decimal", "Decimal") + text + b"\x85\x94R\x94"
+        return in_list(b"N", b"}" + key + b"K\x01s" + b"}h\x04K\x01s" * count)
+
+    many = keys(100_000, 40_000)
+    with pytest.raises(LimitError):
+        Walk(many, CODEC, max_work=(1 << 20) + 64 * len(many)).run()
+    codec = learner()
+    assert learn(codec, keys(5, 30))
+    assert keys(9, 50) in codec._shapes
+    assert keys(9, 40_000) in codec._shapes
+    assert many not in codec._shapes
+
+
+def test_long_text_that_names_an_attribute_is_not_like_other_text() -> None:
+    def objects(name: bytes) -> bytes:
+        text = b"X" + len(name).to_bytes(4, "little") + name
+        return in_list(named(__name__, "Plain"), (b"h\x02)\x81N}" + text + b"K\x01s\x86b") * 8)
+
+    codec = learner()
+    assert learn(codec, objects(b"a" * 300))
+    assert objects(b"b" * 500) in codec._shapes
+    assert objects(b"__" + b"b" * 500) not in codec._shapes
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ class _Beginning:
         states: by what a walk knows there.
         copied: contents that a call copies, at most, of those that are spelled out elsewhere.
         parts: parts that a call copies, at most, likewise.
+        hashes: 2 where keys are made by calls of contents, which must not be long then.
         openings: ways from there, to where it is come to again and again.
         methods: how many methods are called, by piece, where there are any.
         dangers: Decimals, long ints, and keys that hold something, if some pickle has these: all of them together may
@@ -62,6 +63,7 @@ class _Beginning:
         self.states: dict[Any, State] = {}
         self.copied = self.parts = 0
         self.methods: dict[bytes, int] = {}
+        self.hashes = 0
         self.openings: tuple[Opening, ...] = ()
         self.dangers: frozenset[str] = frozenset()
 
@@ -107,6 +109,8 @@ class _Beginning:
             called: how many methods are called.
             longest: bytes of its longest content.
         """
+        if self.hashes > 1 and longest > 255:
+            return False
         spare = most_copied(len(data)) - _SPELLED_OUT * len(data) - called * _ZONE_BYTES
         if self.parts or self.copied:
             calls = data.count(b"R") + data.count(b"\x81")
@@ -194,6 +198,7 @@ class Shapes:
             dangers.add("long ints")
         states = dict(beginning.states)
         copied, parts, methods = beginning.copied, beginning.parts, dict(beginning.methods)
+        hashes = beginning.hashes
         steps: dict[tuple[int, bytes], State] = {}
         path: list[tuple[State, bytes]] = []
         state = beginning.first
@@ -207,12 +212,13 @@ class Shapes:
                 methods[piece] = max(calls[2], methods.get(piece, 0))
             if calls[3]:
                 dangers.add("keys")
+            hashes = max(hashes, calls[3])
             state = following
         if len(dangers) == 3:
             return False
         # Nobody may follow what is new before all is known to be safe.
         beginning.copied, beginning.parts, beginning.methods, beginning.states = copied, parts, methods, states
-        beginning.dangers = frozenset(dangers)
+        beginning.dangers, beginning.hashes = frozenset(dangers), hashes
         for (state, piece), (following, _) in zip(path, [*path[1:], (_END, b"")], strict=True):
             state[piece] = following
         opening = find_rounds(path, set(methods))

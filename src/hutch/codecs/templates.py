@@ -195,7 +195,7 @@ def next_piece(data: bytes, at: int, opcode: int) -> Any:
     Returns:
         A match; its group 1 is the piece.
     """
-    if opcode in b"XB" and data[at + 1 : at + 4] != b"\0\0\0":
+    if opcode in b"XB" and data[at + 1 : at + 4] != b"\0\0\0" and data[at + 4 : at + 6] != b"__":
         behind = at + 4 + int.from_bytes(data[at : at + 4], "little")
         if behind < len(data):
             return _next_rest(data, behind)

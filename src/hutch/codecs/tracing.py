@@ -61,16 +61,18 @@ class Value:
         shown: contents that a repr of it shows, if what it holds has not been forgotten.
         contents: of a tuple: contents, spelled out elsewhere, that a call with it copies.
         parts: of a tuple: parts of what it holds, which such a call may copy.
+        is_long: a call has made it, or something in it, of contents: to hash it takes the longer the longer these are.
     """
 
-    __slots__ = ("contents", "depth", "extent", "facts", "parts", "shown", "work")
+    __slots__ = ("contents", "depth", "extent", "facts", "is_long", "parts", "shown", "work")
 
-    def __init__(self, facts: tuple[Any, ...], depth: int, work: int, extent: int, shown: int) -> None:
+    def __init__(self, facts: tuple[Any, ...], depth: int, work: int, extent: int, shown: int, is_long: bool) -> None:
         self.facts = facts
         self.depth = depth
         self.work = work
         self.extent = extent
         self.shown = shown
+        self.is_long = is_long
         self.contents = self.parts = 0
 
     @property
@@ -113,6 +115,7 @@ class Values:
             _work(slots),
             sum(slot.value.extent for slot in slots if slot.value.kind != "tuple"),
             _shown(slots),
+            is_long=_are_long(slots),
         )
         made.contents = sum(
             max(slot.value.extent, slot.value.shown) for slot in slots if slot.value.depth or slot.is_fetched
@@ -126,7 +129,8 @@ class Values:
         if arguments.work >= 0:
             work = 1 + arguments.work + arguments.work // 8 + _WORK_PER_CONTENT * arguments.extent
         facts = ("result", opcode, function, arguments)
-        return self._value(facts, arguments.depth, work, arguments.extent, arguments.shown)
+        is_long = arguments.is_long or arguments.extent > 0
+        return self._value(facts, arguments.depth, work, arguments.extent, arguments.shown, is_long=is_long)
 
     def filled(self, value: Value, depth: int, state: Value | None = None) -> Value:
         """A list, set or object that has been given more, or a state: what that was is forgotten."""
@@ -137,7 +141,9 @@ class Values:
         work = value.work + 1 + state.work if known and state is not None else -1
         shown = value.shown + state.shown if known and state is not None else 0
         made = value if value.kind == "result" else value.facts[1]
-        return self._value(("filled", made, depth, work, shown), depth, work, value.extent, shown)
+        is_long = value.is_long or (state is not None and state.is_long)
+        facts = ("filled", made, depth, work, shown, is_long)
+        return self._value(facts, depth, work, value.extent, shown, is_long=is_long)
 
     def dict_of(self, slots: Sequence[_Slot] | None, depth: int, *, is_plain: bool) -> Value:
         """A dict.
@@ -149,14 +155,17 @@ class Values:
         """
         if slots is None:
             return self._value(("dict", None, depth, is_plain), depth, -1)
-        return self._value(("dict", _parts(slots)), _depth(slots), _work(slots), 0, _shown(slots))
+        facts = ("dict", _parts(slots))
+        return self._value(facts, _depth(slots), _work(slots), 0, _shown(slots), is_long=_are_long(slots))
 
-    def _value(self, facts: tuple[Any, ...], depth: int, work: int, extent: int = 0, shown: int = 0) -> Value:
+    def _value(
+        self, facts: tuple[Any, ...], depth: int, work: int, extent: int = 0, shown: int = 0, *, is_long: bool = False
+    ) -> Value:
         found = self.known.get(facts)
         if found is None:
             if depth > self.most_depth:
                 raise Unusual
-            found = self.known[facts] = Value(facts, depth, work, extent, shown)
+            found = self.known[facts] = Value(facts, depth, work, extent, shown, is_long)
         return found
 
 
@@ -183,10 +192,14 @@ class _Region:
         self.count = self.depth = 0
         self.is_plain = True
 
-    def forget(self, now: int) -> None:
-        """Forget items to which nothing more happens than that they are put in."""
+    def forget(self, now: int) -> list[_Slot]:
+        """Forget items to which nothing more happens than that they are put in.
+
+        Returns:
+            Those of them that are hashed then.
+        """
         if self.consumed_by not in _FILLS:
-            return
+            return []
         ready = 0
         for slot in self.slots:
             if slot.consumed_at != self.consumed_at or slot.touched_at > now:
@@ -194,18 +207,27 @@ class _Region:
             ready += 1
         if self.consumed_by == 0x75:
             if self.count + ready <= _MOST_ITEMS:
-                return
+                return []
             ready -= (self.count + ready) % 2  # a key waits for its value
             self.is_plain = self.is_plain and _are_plain(self.slots[:ready:2])
         self.depth = max(self.depth, _depth(self.slots[:ready]))
         self.count += ready
-        for slot in self.slots[:ready]:
+        forgotten = self.slots[:ready]
+        for slot in forgotten:
             slot.is_closed = True
         del self.slots[:ready]
+        return _keys(self.consumed_by, forgotten)
 
     def facts(self) -> tuple[Any, ...]:
         forgotten = (self.consumed_by, self.depth, self.is_plain) if self.count else None
         return (forgotten, *_parts(self.slots))
+
+
+def _keys(opcode: int, slots: list[_Slot]) -> list[_Slot]:
+    """Which of them APPENDS, ADDITEMS or SETITEMS would hash."""
+    if opcode == 0x65:
+        return []
+    return slots[::2] if opcode == 0x75 else slots
 
 
 def _parts(slots: Sequence[_Slot]) -> tuple[tuple[Value, bool], ...]:
@@ -214,6 +236,10 @@ def _parts(slots: Sequence[_Slot]) -> tuple[tuple[Value, bool], ...]:
 
 def _shown(slots: Sequence[_Slot]) -> int:
     return sum(slot.value.shown for slot in slots)
+
+
+def _are_long(slots: Sequence[_Slot]) -> bool:
+    return any(slot.value.is_long for slot in slots)
 
 
 def _depth(slots: Sequence[_Slot]) -> int:
@@ -305,7 +331,8 @@ def trace(
     Yields:
         How many things of the memo are remembered. Then, for each place, facts, and of the calls on the way: how many
         contents one copies, and how many parts, at most, of what is spelled out elsewhere; how many are calls of what
-        a call has returned; and whether anything is hashed that holds something. At last, None, and these.
+        a call has returned; and whether anything is hashed that holds something: 1, or 2 where it is long. At last,
+        None, and these.
 
     Raises:
         Unusual: there is no trace.
@@ -319,8 +346,7 @@ def trace(
     next_slot, next_mark = iter(uses), iter(consumers)
     regions = [_Region(0, 0)]
     memo: list[_Slot] = []
-    copied = parts = methods = 0
-    hashes = False
+    copied = parts = methods = hashes = 0
 
     def push(value: Value, is_fetched: bool = False) -> None:
         touched_at, consumed_at = next(next_slot)
@@ -339,7 +365,8 @@ def trace(
         for slot in slots:
             if not 0 <= slot.value.work <= _MOST_WORK:
                 raise Unusual
-            hashes = hashes or slot.value.depth > 0
+            if slot.value.depth:
+                hashes = max(hashes, 1 + slot.value.is_long)
 
     def fill(how: int, region: _Region) -> None:
         """Put what is in a region into what is on top below it."""
@@ -350,8 +377,7 @@ def trace(
         if target.is_fetched or value.kind not in (_FILLS[how], "result", "filled"):
             raise Unusual
         slots = region.slots
-        if how != 0x65:
-            check_hash(slots[::2] if how == 0x75 else slots)
+        check_hash(_keys(how, slots))
         depth = max(region.depth, _depth(slots)) if slots or region.count else 1
         if how == 0x75 and value.kind == "dict":
             held = value.facts[1]
@@ -370,11 +396,10 @@ def trace(
             if sum(len(region.slots) for region in regions) > 4 * _MOST_SLOTS:
                 raise Unusual
             for region in regions:
-                region.forget(now - 1)
+                check_hash(region.forget(now - 1))
             known = tuple([slot.value if slot.is_closed else None for slot in memo[:remembered]])
             yield (op, known, *[region.facts() for region in regions]), (copied, parts, methods, hashes)
-            copied = parts = methods = 0
-            hashes = False
+            copied = parts = methods = hashes = 0
         if op in _ATOMS:
             push(
                 values.atom(_ATOMS[op], None if at + 1 in contents or behind == at + 1 else _content(data, at, behind))
@@ -414,7 +439,8 @@ def trace(
         elif op in b"R\x81":
             function, arguments = pop(2)
             if not _check_call(function.value, arguments, is_calm):
-                hashes = hashes or any(part.depth and part.kind != "global" for part, _ in arguments.value.facts[1])
+                held = [part for part, _ in arguments.value.facts[1] if part.depth and part.kind != "global"]
+                hashes = max(hashes, *[1 + part.is_long for part in held], 0)
             copied, parts = max(copied, arguments.value.contents), max(parts, arguments.value.parts)
             methods += function.value.kind != "global"
             push(values.result(op, function.value, arguments.value))
