@@ -140,13 +140,47 @@ def test_items_are_known_however_many(name: str, protocol: int, no_walk: Callabl
         assert codec.decode(KEY, pickle.dumps(value, protocol)) == value, count
 
 
-def test_items_are_known_where_they_are_told_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the next one is told sooner."""
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: {"id": n, "at": dt.datetime(2024, 1, 1, n % 24)},
+        lambda n: {"id": n, "words": [f"word {n}", {"deep": 0.5}]},
+    ],
+    ids=["classes", "builtins"],
+)
+def test_items_are_known_where_they_are_told_at_a_glance(
+    make: Callable[[int], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the next ones are told sooner: but not from the first one, as to remember it takes a while."""
     codec = SafePickle()
-    first, second = ([{"id": n, "at": dt.datetime(2024, 1, 1, n % 24)} for n in range(count)] for count in (100, 150))
-    assert codec.decode(KEY, pickle.dumps(first)) == first
+    walks: list[int] = []
+
+    class Counted(Walk):
+        def run(self) -> None:
+            walks.append(len(self.data))
+            super().run()
+
+    monkeypatch.setattr(safe, "Walk", Counted)
+    for _ in range(8):
+        assert not walks
+        assert codec.decode(KEY, pickle.dumps([make(n) for n in range(300)])) == [make(n) for n in range(300)]
+    assert len(walks) == 1
     monkeypatch.setattr(safe, "look", lambda *arguments: pytest.fail("it was looked at"))
-    assert codec.decode(KEY, pickle.dumps(second)) == second
+    for count in (310, 400):
+        assert codec.decode(KEY, pickle.dumps([make(n) for n in range(count)])) == [make(n) for n in range(count)]
+    assert len(walks) == 1
+
+
+def test_the_first_long_value_is_not_remembered() -> None:
+    """Whoever reads one only need not wait until it is."""
+    codec = SafePickle(MINE)
+    values = [[Slotted(n + first, "a") for n in range(100)] for first in range(3)]
+    made = []
+    for value in values:
+        assert codec.decode(KEY, pickle.dumps(value)) == value
+        made.append(codec._shapes._made)
+    assert made == [0, 1, 1]
+    assert codec._known_by is codec._shapes
 
 
 def test_frames_may_begin_anywhere(no_walk: Callable[[], None]) -> None:

@@ -60,6 +60,7 @@ MAX_BYTES = 64 << 20
 MAX_DEPTH = 1000  # of lists in lists the C pickler writes about as many
 _WORK_PER_BYTE = 64
 _MAX_KNOWN_BYTES = 16 << 10  # of a pickle that may look like one that is remembered as a whole
+_GLANCES = 8  # as much is told at a glance before anything of it is remembered, which takes a hundred times as long
 _FEW_BYTES = 300  # of a pickle that is told sooner as a whole than piece by piece
 _MANY_BYTES = 4 << 10  # of one that uses things twice, where a glance takes longer
 # What is known of one that does, as of one found at a glance: `hutch.codecs.templates` says why it is not deep.
@@ -119,6 +120,7 @@ class SafePickle(Codec):
         self._templates = Templates(max_depth)
         self._shapes = Shapes(max_depth, self._is_calm)
         self._max_template = min(max_bytes, _MAX_KNOWN_BYTES)
+        self._glanced_bytes = self._walked_bytes = 0  # since anything was remembered
         self._known_by: Templates | Shapes | None = None  # the last one was told by these
         self._entries = dict(DATA)
         if numpy:
@@ -187,7 +189,10 @@ class SafePickle(Codec):
             if found is not None and (
                 (found[0] and found[3] >> 1 in _SLOW_KINDS) or (found[2] and len(data) > _MANY_BYTES)
             ):
-                self._learn(data)
+                self._glanced_bytes += len(data)
+                if len(data) <= _FEW_BYTES or self._glanced_bytes >= _GLANCES * len(data):
+                    self._glanced_bytes = 0
+                    self._learn(data)
         try:
             # Without a global there is nothing that could be called.
             value = loads(data) if found is not None and not found[0] else self._unpickler(Source(data)).load()
@@ -249,7 +254,11 @@ class SafePickle(Codec):
             raise
         except Exception as problem:  # a module that was allowed by name cannot be imported, or has no such class
             raise refuse(self, key, data, problem) from problem
-        self._remember(walk)
+        self._walked_bytes += size
+        is_first = self._walked_bytes < 2 * size  # whoever reads one value only need not wait
+        if not is_first:
+            self._walked_bytes = 0
+        self._remember(walk, (self._templates,) if is_first else self._known_by_size(size))
         return None
 
     def _is_known(self, data: bytes, known_by: Templates | Shapes) -> bool:
@@ -273,7 +282,7 @@ class SafePickle(Codec):
             walk.run()
         except CodecError:
             return  # a glance need not see the same limits as a walk
-        self._remember(walk)
+        self._remember(walk, self._known_by_size(len(data)))
 
     def _known_by_size(self, size: int) -> tuple[Templates | Shapes, ...]:
         """What tells pickles of that size soonest, and what else may."""
@@ -281,12 +290,12 @@ class SafePickle(Codec):
             return self._templates, self._shapes
         return (self._shapes, self._templates) if size <= MAX_TEMPLATE_BYTES else (self._shapes,)
 
-    def _remember(self, walk: Walk) -> None:
-        """Remember the shape of what a walk has let through."""
+    def _remember(self, walk: Walk, ways: tuple[Templates | Shapes, ...]) -> None:
+        """Remember what a walk has let through, in the first of some ways that takes it."""
         # What NumPy's arrays may be made of depends on numbers and sizes.
         if any(module.partition(".")[0] == "numpy" for module, _ in walk.globals):
             return
-        for known_by in self._known_by_size(len(walk.data)):
+        for known_by in ways:
             if known_by.learn(walk.data, walk, self):
                 self._known_by = known_by
                 return
