@@ -482,6 +482,23 @@ def test_every_byte_of_the_index_is_doubted(flip: int, base: Path, index: Path) 
     assert on_disk(base.parent) == before
 
 
+def test_no_tag_brings_a_deleted_key_back(base: Path, index: Path) -> None:
+    """Of a key in one of 255 databases, one bit that rots makes the tag of an empty slot its own again."""
+    good = index.read_bytes()
+    store = open_store(base, "r")
+    tag = bytes((fmt.tag_of(fmt.hash_key(b"gone", store.seed)),))
+    store.close()
+    empty = 0
+    for page in range(4096, len(good) - 511, 512):
+        for slot in range(15):
+            if not good[page + slot]:
+                empty += 1
+                patch(index, page + slot, tag)
+                expect_everything(base, f"slot {slot} of the page at {page}")
+                patch(index, page + slot, b"\0")
+    assert empty > 30
+
+
 ABSURD = [0, 1, 2, 8, 2**31, 2**32 - 1, 2**40, 2**62, 2**63, 2**64 - 1]
 
 

@@ -23,6 +23,7 @@ _HEADER = fmt.INDEX_HEADER_BYTES
 _BUCKET = fmt.BUCKET_BYTES
 _SLOTS = fmt.BUCKET_SLOTS
 _SLOTS_AT = fmt.SLOTS_AT
+_NO_ENTRY = bytes(fmt.SLOT_BYTES)
 _SLOT_BYTES = fmt.SLOT_BYTES
 _SHIFT = fmt.OVERFLOW_SHIFT
 _STRIDE = fmt.OVERFLOW_STRIDE
@@ -193,9 +194,12 @@ class Index(IndexHeader):
         self.file.words[at + _SEAL_AT >> 3] = _hash64(view[at : at + _SEAL_AT], at)
 
     def remove(self, position: Position) -> None:
-        """Empty the slot at `position`."""
+        """Empty the slot at `position`: its entry, too, lest a tag that rots bring it back."""
         at, slot = position
-        self.file.view[at + slot : at + slot + 1] = b"\0"
+        view = self.file.view
+        view[at + slot : at + slot + 1] = b"\0"
+        start = at + _SLOTS_AT + slot * _SLOT_BYTES
+        view[start : start + _SLOT_BYTES] = _NO_ENTRY
         self._seal(at)
         self.key_count -= 1
 

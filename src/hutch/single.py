@@ -29,6 +29,7 @@ _pack_slot = fmt.SLOT.pack
 _pack_tail = fmt.LINE_RECORD_TAIL.pack
 _pack_counts = Struct("<6Q").pack  # the first of `fmt.STATE`: what an insertion changes
 _pack_state = fmt.STATE.pack
+_NO_ENTRY = bytes(32)
 _unpack_place = Struct("<8xQQQ").unpack_from  # of `fmt.SLOT`: line, offset, size
 _KEYED, _LOST = fmt.KEYED, fmt.LOST
 _KEY_LENGTHS = fmt.KEY_LENGTHS
@@ -351,6 +352,8 @@ def delete_as_owner(handle: Handle, key: bytes) -> bool | None:
             index.wait_for_loading()
         # As `_show_deleted`.
         view[at + slot] = 0
+        start = at + 16 + 32 * slot
+        view[start : start + 32] = _NO_ENTRY
         words[at + 504 >> 3] = _hash64(view[at : at + 504], at)
         if old_blocks:
             handle.freed_blocks += old_blocks
