@@ -700,6 +700,7 @@ def special() -> dict[str, bytes]:
         "what the memo has not, as text": b"g5\n.",
         "a slot below nought": b"Np-1\n.",
         "a size that is not there": b"X\xff\xff\xff\xff.",
+        "a size of a number that is not there": b"\x8b\xff\xff\xff\x7f.",
         "a size below nought": b"\x8b\xff\xff\xff\xff.",
         "eight bytes of size": b"\x8e" + b"\xff" * 8 + b".",
         "a bytearray of a size that is not there": b"\x96\x00\x00\x00\x00\x00\x01\x00\x00.",

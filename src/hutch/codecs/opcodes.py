@@ -331,6 +331,8 @@ class Walk(Accounts):
                 if width < 0:
                     raise _Underflow
                 at = begin + width
+                if at > size:
+                    raise _Underflow
                 push(int.from_bytes(data[begin:at], "little", signed=True) if width <= 8 else self._big(width))
             elif op == 0x74:  # TUPLE
                 made = Made(TUPLE, pop_mark())
