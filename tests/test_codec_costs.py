@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import collections
-import datetime as dt
 import decimal
 import enum
-import fractions
 import pickle
 import struct
 import uuid
-import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 import attacks
 from attacks import global_, text
-from hutch.codecs import SafePickle, glance
+from hutch.codecs import SafePickle, allowed, glance
 from hutch.codecs.glance import look
 from hutch.errors import CodecError, LimitError
 
@@ -59,7 +56,62 @@ class Family:
         self.place = place
 
 
-CODEC = SafePickle([Place, Node, Child, Family, attacks.Items])
+class Money(decimal.Decimal):
+    """A subclass."""
+
+
+class Number(int):
+    """A subclass."""
+
+
+class Queue(collections.deque[Any]):
+    """A subclass."""
+
+
+class Word(str):
+    """A subclass with an ``__init__`` of its own, which takes anything."""
+
+    __slots__ = ()
+
+    def __init__(self, *given: object) -> None:
+        pass
+
+
+class Bytes(bytes):
+    """Likewise."""
+
+    def __init__(self, *given: object) -> None:
+        pass
+
+
+class Row(tuple[Any, ...]):
+    """Likewise."""
+
+    __slots__ = ()
+
+    def __init__(self, *given: object) -> None:
+        pass
+
+
+class Rank(int):
+    """Likewise."""
+
+    def __init__(self, *given: object) -> None:
+        pass
+
+
+class Titled(list[Any]):
+    """Made with more than what it holds."""
+
+    def __init__(self, title: str, items: list[Any]) -> None:
+        super().__init__(items)
+        self.title = title
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.title, list(self))
+
+
+CODEC = SafePickle([Place, Node, Child, Family, Money, Number, Queue, Word, Bytes, Row, Rank, Titled, attacks.Items])
 
 
 def put(number: int) -> bytes:
@@ -266,9 +318,12 @@ def test_what_hashes_its_fields_is_no_key_once_it_was_filled_late() -> None:
     def state(value: bytes) -> bytes:
         return b"}" + text("name") + value + b"s"
 
-    for count in (4, 24):
-        with pytest.raises(LimitError, match="hashing it might not end"):
-            CODEC.decode(KEY, doubled_late(node, state, count))
+    assert len(CODEC.decode(KEY, doubled_late(node, state, 4))) == 1
+    with pytest.raises(LimitError, match=KEYS):
+        CODEC.decode(KEY, doubled_late(node, state, 24))
+    back = doubled_late(node, state, 4).replace(get(4) + state(b"K\x01"), get(4) + state(get(101)))
+    with pytest.raises(LimitError, match="hashing it might not end"):
+        CODEC.decode(KEY, back)
     number = global_("uuid", "UUID")
     with pytest.raises(CodecError, match="as no pickle of data does"):
         CODEC.decode(KEY, doubled_late(number, lambda value: b"}" + text("int") + value + b"s", 24))
@@ -314,7 +369,6 @@ NO_NUMBERS = {
     "by another name": UUID + b")\x81\x94}\x94\x8c\x03abc\x94K\x05sb",
     "by another name that is fetched": b"\x8c\x03abc\x94" + UUID + b")\x81\x94}\x94h\x00K\x05sb",
     "by another name later": FIRST + b"\x8c\x03abc\x94h\x02)\x81\x94}\x94h\x06K\x05sb",
-    "of a class that is named twice": FIRST + UUID + b")\x81\x94}\x94(h\x05]ub",
     "of a class whose name comes first": UUID[:-2] + UUID + b")\x81\x94}\x94(\x8c\x03int\x94]ub",
     "hidden in a text": FIRST + b"\x8c\x0ah\x02)\x81\x94}\x94h\x05\x8ah\x02)\x81\x94}\x94(h\x05]ubK\x01K\x01",
     "of a class that was called": UUID + b"\x8c\x03int\x94\x85R",
@@ -373,38 +427,319 @@ def test_a_glance_does_not_tell_what_makes_much_of_one_tuple() -> None:
         CODEC.decode(KEY, paths(5000))
 
 
-# Data is far from all that.
-
-
-class Many(list[Any]):
-    """A subclass, whose items are put in one by one."""
-
-    def __reduce__(self) -> tuple[type[Self], tuple[()], None, Any]:
-        return type(self), (), None, iter(self)
-
-
-LARGE = {
-    "a large counter": collections.Counter(range(100_000)),
-    "large counters": [collections.Counter({f"word {m}": m for m in range(n)}) for n in range(300)],
-    "a large set": set(range(100_000)),
-    "frozensets": [frozenset(range(n)) for n in range(300)],
-    "queues": [collections.deque(range(n), maxlen=500) for n in range(300)],
-    "all time zones": [zoneinfo.ZoneInfo(name) for name in sorted(zoneinfo.available_timezones())],
-    "moments of a few zones": [
-        dt.datetime(2024, 1, 1, tzinfo=zoneinfo.ZoneInfo(("Europe/Berlin", "Asia/Tokyo")[n % 2])) for n in range(2000)
-    ],
-    "fractions": [fractions.Fraction(n, 7**n) for n in range(500)],
-    "decimals": {decimal.Decimal(n) ** 9: n for n in range(2000)},
-    "long ints": {3**n: [5**n, (7**n, n)] for n in range(0, 4000, 40)},
-    "keys of a signature": {"n": (1 << 4096) - 3, "d": (1 << 4095) - 1, **{(n, "a"): n for n in range(5000)}},
-    "uuids": {uuid.UUID(int=n**9 % (1 << 128)): n for n in range(5000)},
-    "ranges": [range(n) for n in range(2000)],
-    "texts": ["x" * 10_000] * 2000,
+AGAIN = {
+    "in full": UUID,
+    "in full, and not put into the memo": UUID[:-1],
+    "by the module that is fetched": b"h\x00\x8c\x04UUID\x94\x93\x94",
+    "by the module that is fetched, and not put into the memo": b"h\x00\x8c\x04UUID\x94\x93",
+    "by a line": b"cuuid\nUUID\n",
 }
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 3, 4, 5])
-@pytest.mark.parametrize("name", LARGE)
-def test_large_data_comes_back(name: str, protocol: int) -> None:
-    value: Any = LARGE[name]
-    assert SafePickle(protocol=protocol).decode(KEY, SafePickle(protocol=protocol).encode(KEY, value)) == value
+@pytest.mark.parametrize("how", AGAIN)
+def test_a_glance_tells_no_uuid_whose_class_is_named_again(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what does not go through the memo, nobody would look what comes next."""
+    data = body(FIRST + AGAIN[how] + b")\x81\x94}\x94(\x8c\x03int\x94K\x01\x8c\x07is_safe\x94]ub")
+    monkeypatch.setattr(glance, "_are_numbers", lambda *given: True)
+    for first in range(12):
+        assert look(data, CODEC._names, 1000, first) is None
+    with pytest.raises(CodecError):
+        CODEC.decode(KEY, data)
+
+
+def test_a_glance_does_not_tell_decimals_of_digits() -> None:
+    """A tuple of digits, which is there once and copied each time."""
+
+    def data(count: int) -> bytes:
+        digits = b"K\x01\x94K\x00(" + b"h\x03" * 5000 + b"tK\x00\x87\x85\x94"
+        return body(named("decimal", "Decimal") + digits + b"h\x02h\x04R" * count)
+
+    for first in range(12):
+        assert look(data(3), CODEC._names, 1000, first) is None
+    with pytest.raises(CodecError, match=r"uses decimal\.Decimal"):
+        CODEC.decode(KEY, data(3))
+
+
+@pytest.mark.parametrize("between", [b"\x95" + bytes(8), b"q\x09", b"(e", b""])
+def test_a_glance_does_not_tell_what_makes_many_paths(between: bytes) -> None:
+    arguments = b"(" + (b"\x8c\xfe" + b"a/" * 127) * 64 + b"t\x94"
+
+    def paths(count: int) -> bytes:
+        return body(named("pathlib", "PurePosixPath") + arguments + (b"h\x02h\x03" + between + b"R") * count)
+
+    for first in range(12):
+        assert look(paths(4000), CODEC._names, 1000, first) is None
+    with pytest.raises(CodecError):
+        CODEC.decode(KEY, paths(4000))
+
+
+CLASSES = {
+    "an ordered dict": (named("collections", "OrderedDict"), b")R"),
+    "an object": (named(__name__, "Family"), b")\x81"),
+}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_state_is_copied_each_time(name: str) -> None:
+    cls, call = CLASSES[name]
+
+    def data(items: int, count: int) -> bytes:
+        state = b"}\x94(" + b"".join(b"\x8c\x04%04dN" % number for number in range(items)) + b"u"
+        return body(cls + state + (b"h\x02" + call + b"h\x03b") * count)
+
+    assert CODEC.decode(KEY, data(3000, 10))
+    for first in range(12):
+        assert look(data(3000, 3000), CODEC._names, 1000, first) is None
+    with pytest.raises(LimitError, match=COPIES):
+        CODEC.decode(KEY, data(3000, 3000))
+
+
+def test_the_state_of_slots_is_copied_each_time() -> None:
+    def data(count: int) -> bytes:
+        state = b"N}(" + b"".join(b"\x8c\x04a%03dN" % number for number in range(900)) + b"u\x86" + put(1) + b"0"
+        return (
+            b"\x80\x04"
+            + global_(__name__, "Family")
+            + put(0)
+            + b"0"
+            + state
+            + b"("
+            + (get(0) + b")\x81" + get(1) + b"b") * count
+            + b"l."
+        )
+
+    assert len(CODEC.decode(KEY, data(10))) == 10
+    with pytest.raises(LimitError, match=COPIES):
+        CODEC.decode(KEY, data(5000))
+
+
+def test_the_state_of_a_uuid_has_two_items_at_most() -> None:
+    """The same ones again and again would be gone over each time."""
+    items = (text("int") + b"K\x01") * 3
+    data = b"\x80\x03" + global_("uuid", "UUID") + b")\x81}(" + items + b"ub."
+    with pytest.raises(CodecError, match=r"uses uuid\.UUID"):
+        CODEC.decode(KEY, data)
+
+
+def test_the_bytes_of_arrays_are_counted_each_time() -> None:
+    """If they are in another order than here, they are copied."""
+    np = pytest.importorskip("numpy")
+    codec = SafePickle(numpy=True)
+    array = np.arange(9000, dtype=">i8")
+    data = codec.encode(KEY, [array, array.copy()])
+    assert [list(found) for found in codec.decode(KEY, data)] == [list(array)] * 2
+    module = np.core.multiarray.__name__ if np.__version__ < "2" else "numpy._core.multiarray"
+    empty = global_(module, "_reconstruct") + global_("numpy", "ndarray") + b"K\x00\x85C\x01b\x87R"
+    dtype = (
+        global_("numpy", "dtype")
+        + text("i8")
+        + b"\x89\x88\x87R(K\x03"
+        + text(">")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    )
+    raw = array.tobytes()
+    state = (
+        b"(K\x01M"
+        + struct.pack("<H", 9000)
+        + b"\x85"
+        + dtype
+        + b"\x89B"
+        + struct.pack("<I", len(raw))
+        + raw
+        + b"t"
+        + put(0)
+        + b"0"
+    )
+
+    def arrays(count: int) -> bytes:
+        return b"\x80\x03" + state + b"(" + (empty + get(0) + b"b") * count + b"l."
+
+    assert len(codec.decode(KEY, arrays(5))) == 5
+    with pytest.raises(LimitError, match=COPIES):
+        codec.decode(KEY, arrays(500))
+    for wide in (1 << 30, 100):
+        none = dtype.replace(text("i8"), text(f"S{wide}")).replace(text(">"), text("|"))
+        sizes = b"J" + struct.pack("<i", wide) + b"K\x01"
+        none = none.replace(b"J\xff\xff\xff\xffJ\xff\xff\xff\xff", sizes)
+        nothing = b"\x80\x03" + empty + b"(K\x01K\x00\x85" + none + b"\x89C\x00tb."
+        if wide > 100:
+            with pytest.raises(CodecError, match=r"uses numpy\.dtype"):
+                codec.decode(KEY, nothing)
+        else:
+            assert len(codec.decode(KEY, nothing)) == 0
+
+
+# What is compared with a Decimal.
+
+LIKE = 20_000  # bytes of an int
+LONG_INT = integer(LIKE)
+SAME = int.from_bytes(b"\x11" * LIKE, "little")
+HASH = str(SAME % ((1 << 61) - 1))
+DECIMAL = global_("decimal", "Decimal") + text(HASH) + b"\x85R"
+FRACTION_LIKE = global_("fractions", "Fraction") + text("1/" + "7" * 4200) + b"\x85R"
+COMPARED = {
+    "in a set": DECIMAL + put(0) + global_("builtins", "set") + b"](" + LONG_INT + get(0) * 500 + b"e\x85R",
+    "in a frozenset": DECIMAL + put(0) + global_("builtins", "frozenset") + b"](" + LONG_INT + get(0) * 500 + b"e\x85R",
+    "in tuples": LONG_INT + put(1) + DECIMAL + put(0) + b"}((" + get(1) * 500 + b"tN(" + get(0) * 500 + b"tNu",
+    "whose name is written in another way": (
+        b"Vdecimal\nV\\u0044ecimal\n\x93"
+        + text(HASH)
+        + b"\x85R"
+        + put(0)
+        + b"}("
+        + LONG_INT
+        + b"N"
+        + (get(0) + b"N") * 500
+        + b"u"
+    ),
+    "of a class of its own": (
+        global_(__name__, "Money")
+        + text(HASH)
+        + b"\x85\x81"
+        + put(0)
+        + b"}("
+        + LONG_INT
+        + b"N"
+        + (get(0) + b"N") * 500
+        + b"u"
+    ),
+    "an int of a class of its own": (
+        DECIMAL
+        + put(0)
+        + b"}("
+        + global_(__name__, "Number")
+        + text(f"{SAME:x}")
+        + b"K\x10\x86\x81N"
+        + (get(0) + b"N") * 500
+        + b"u"
+    ),
+    "and a fraction": (
+        global_("decimal", "Decimal")
+        + text("9" * 60_000)
+        + b"\x85R"
+        + put(0)
+        + b"}("
+        + FRACTION_LIKE
+        + b"N"
+        + (get(0) + b"N") * 4000
+        + b"u"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_long_numbers_are_compared_with_decimals_wherever_they_are(name: str) -> None:
+    with pytest.raises(LimitError, match=KEYS):
+        CODEC.decode(KEY, b"\x80\x04" + COMPARED[name] + b".")
+
+
+# What is freed by recursion.
+
+
+def test_slices_do_not_nest_deep_at_a_glance() -> None:
+    def nested(count: int) -> bytes:
+        return b"\x80\x04" + named("builtins", "slice") + b"h\x02" * count + b"N" + b"\x85R" * count + b"."
+
+    assert type(CODEC.decode(KEY, nested(400))) is slice
+    for first in range(12):
+        assert look(nested(6000), CODEC._names, 10**6, first) is None
+    for codec in (CODEC, SafePickle(max_depth=10**6)):
+        with pytest.raises(LimitError):
+            codec.decode(KEY, nested(300_000))
+
+
+def test_nor_do_structs() -> None:
+    def nested(count: int) -> bytes:
+        return b"\x80\x04" + named("time", "struct_time") + b"h\x02(" * count + b"N" + b"NNNNNNNNt\x85R" * count + b"."
+
+    codec = SafePickle(["time:struct_time"])
+    assert len(codec.decode(KEY, nested(100))) == 9
+    with pytest.raises(LimitError, match=DEEP):
+        codec.decode(KEY, nested(400_000))
+    with pytest.raises(LimitError, match=DEEP):
+        SafePickle(["time:struct_time"], max_depth=10**7).decode(KEY, nested(400_000))
+
+
+def test_slices_and_queues_in_turn_do_not_nest_deep() -> None:
+    """Each queue is given the slice of the next one when its own slice holds it."""
+
+    def nested(count: int) -> bytes:
+        parts = [b"\x80\x03" + global_("collections", "deque") + put(0) + global_("builtins", "slice") + put(1) + b"0("]
+        parts += [
+            get(0) + b")R" + put(2 * n) + b"0" + get(1) + get(2 * n) + b"\x85R" + put(2 * n + 1) + b"0"
+            for n in range(1, count + 1)
+        ]
+        parts += [get(2 * n) + get(2 * n + 3) + b"a0" for n in range(1, count)]
+        return b"".join(parts) + b"10N."
+
+    assert CODEC.decode(KEY, nested(400)) is None
+    with pytest.raises(LimitError, match=DEEP):
+        CODEC.decode(KEY, nested(100_000))
+
+
+def test_queues_with_lists_among_them_do_not_nest_deep() -> None:
+    """The interpreter's guard sees the lists only, and lets 50 of them pass. Each is filled late."""
+
+    def nested(lists: int, deques: int) -> bytes:
+        parts = [b"\x80\x03" + global_("collections", "deque") + put(0) + b"0"]
+        for n in range(1, lists + 1):
+            parts += [b"]" + put(n), (get(0) + b")R") * deques + get(n) + b"a" * deques + put(n + 1000) + b"00"]
+        parts += [get(n) + get(n + 1001) + b"a0" for n in range(1, lists)]
+        return b"".join(parts) + b"N."
+
+    assert CODEC.decode(KEY, nested(5, 90)) is None
+    with pytest.raises(LimitError, match=DEEP):
+        CODEC.decode(KEY, nested(900, 900))
+
+
+def test_who_is_freed_by_recursion_is_told_by_its_class() -> None:
+    import time
+
+    for cls in (OSError, collections.deque, slice, time.struct_time, collections.OrderedDict):
+        assert not allowed._is_of_python(cls)
+    for cls in (Node, Child, Family, Place, Money, Number, attacks.Items):
+        assert allowed._is_of_python(cls)
+
+
+# What a call is made with.
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("Word", b"](" * 9 + b"e" * 9 + b"\x85"),
+        ("Bytes", b"J\xff\xff\xff\x7f\x85"),
+        ("Row", global_("builtins", "range") + b"K\x00J\xff\xff\xff\x7f\x86R\x85"),
+        ("Rank", global_("decimal", "Decimal") + text("1e1000000") + b"\x85R\x85"),
+    ],
+)
+@pytest.mark.parametrize("call", [b"R", b"\x81"])
+def test_an_init_does_not_change_what_a_base_takes(name: str, arguments: bytes, call: bytes) -> None:
+    with pytest.raises(CodecError, match=f"uses {__name__}.{name}"):
+        CODEC.decode(KEY, b"\x80\x03" + global_(__name__, name) + arguments + call + b".")
+
+
+def test_with_names_a_text_is_copied_each_time() -> None:
+    def data(count: int) -> bytes:
+        arguments = text("x" * 100_000) + b"\x85" + put(1) + b"0"
+        return b"\x80\x04" + arguments + b"(" + (global_(__name__, "Word") + get(1) + b"}\x92") * count + b"l."
+
+    assert len(CODEC.decode(KEY, data(5))) == 5
+    with pytest.raises(LimitError, match=COPIES):
+        CODEC.decode(KEY, data(500))
+
+
+def test_a_queue_is_not_set_item_by_item() -> None:
+    """It looks for the place from one of its ends."""
+    data = b"\x80\x03" + global_(__name__, "Queue") + b")\x81(" + b"N" * 50 + b"e(K\x19NK\x1aNu."
+    with pytest.raises(CodecError, match=r"uses test_codec_costs\.Queue"):
+        CODEC.decode(KEY, data)
+
+
+def test_subclasses_with_an_init_of_their_own_come_back() -> None:
+    values: list[Any] = [Word("x"), Bytes(b"x"), Row((1, 2)), Rank(5), Rank(7**300), Money("1.5"), Number(3)]
+    for protocol in range(6):
+        found = CODEC.decode(KEY, pickle.dumps(values, protocol))
+        assert found == values
+        assert list(map(type, found)) == list(map(type, values))
+    assert CODEC.decode(KEY, pickle.dumps(Titled("name", [1]))) == [1]

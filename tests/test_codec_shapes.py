@@ -23,7 +23,7 @@ import pytest
 
 import attacks
 from hutch.codecs import SafePickle, glance, safe, shapes, tracing
-from hutch.codecs.notes import most_copied
+from hutch.codecs.accounts import most_copied
 from hutch.codecs.opcodes import Walk
 from hutch.codecs.shapes import Shapes
 from hutch.errors import CodecError, LimitError

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import attacks
-from hutch.codecs import SafePickle, notes, opcodes, templates
+from hutch.codecs import SafePickle, accounts, opcodes, templates
 from hutch.codecs.notes import Made
 from hutch.codecs.opcodes import Walk
 from hutch.codecs.templates import MAX_TEMPLATE_BYTES, Templates
@@ -373,7 +373,7 @@ def test_what_doubles_with_each_call_is_not_learned_of_a_short_text() -> None:
     assert walk.end == len(data) <= MAX_TEMPLATE_BYTES
     assert not Templates(1000).learn(data, walk, codec)
     with pytest.raises(LimitError, match="copies"):
-        Walk(doubled(b"x" * 255), codec, max_copied=notes.most_copied(len(data))).run()
+        Walk(doubled(b"x" * 255), codec, max_copied=accounts.most_copied(len(data))).run()
 
 
 def test_what_could_nest_too_deep_is_not_learned() -> None:

@@ -8,11 +8,13 @@ notes of `hutch.codecs.notes` before anything is made. The functions that pickle
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict, defaultdict, deque
 from enum import Enum, EnumType
-from types import ModuleType
+from types import MethodDescriptorType, ModuleType, WrapperDescriptorType
 
 from hutch.codecs import rules
 from hutch.codecs.hopeless import refusal_of, successor
+from hutch.codecs.notes import ATOMIC, DECIMAL, HASHES_PARTS, LONG, NUMBER, OPEN, RECURSES, REFERS
 from hutch.codecs.standins import encode, reconstruct, zone_method
 from hutch.errors import CodecError
 
@@ -54,7 +56,7 @@ class Entry:
         makes: what it makes objects of, if not of itself.
     """
 
-    __slots__ = ("_thing", "bare", "builds", "makes", "newobj", "rule", "where")
+    __slots__ = ("_marks", "_thing", "bare", "builds", "makes", "newobj", "rule", "where")
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class Entry:
         self.newobj = newobj
         self.makes = where if makes is None else makes
         self._thing = thing
+        self._marks: tuple[int, int] | None = None
 
     @property
     def is_free(self) -> bool:
@@ -91,13 +94,28 @@ class Entry:
         return self.where in _STATELESS
 
     @property
-    def hashes_parts(self) -> bool:
-        """Whether what it makes is filled later, and may be hashed by what it is filled with."""
-        return False
+    def marks(self) -> tuple[int, int]:
+        """What `hutch.codecs.notes` calls `own` and `flags` of what it makes."""
+        if self._marks is None:
+            self._marks = self._own(), self._flags()
+        return self._marks
+
+    def _own(self) -> int:
+        own = NUMBER if self.where in _NUMBERS else 0
+        return own | (ATOMIC if self.where in _NO_KEYS else 0) | (RECURSES if self.where in _RECURSING else 0)
+
+    def _flags(self) -> int:
+        is_open = self.builds is not rules.never or any(self.where in some for some in _FILLED.values())
+        return _NUMBERS.get(self.where, 0) | (OPEN if is_open else 0)
 
     @property
     def is_tuple(self) -> bool:
         """Whether what it makes is a tuple."""
+        return False
+
+    @property
+    def sets_state(self) -> bool:
+        """Whether what it makes has a method for that: then a state may be anything."""
         return False
 
     def takes_names(self) -> bool:
@@ -185,18 +203,36 @@ class UserEntry(Entry):
 
     @property
     def hashes_parts(self) -> bool:
+        """Whether what it makes may be hashed by what it is filled with later."""
         hashing: Any = getattr(self.thing, "__hash__", None)
         return hashing not in (None, object.__hash__) and not isinstance(self.thing, EnumType)
+
+    def _own(self) -> int:
+        recurses = not _is_of_python(self.thing)
+        copies = rule_for(self.thing) is not rules.anything
+        own = NUMBER if self._flags() & (LONG | DECIMAL) else 0
+        own |= (0 if self.hashes_parts else ATOMIC) | (RECURSES if recurses else 0)
+        return own | (0 if copies else REFERS)
+
+    def _flags(self) -> int:
+        flags = OPEN if not isinstance(self.thing, EnumType) else 0
+        for base in self.thing.__mro__:
+            flags |= _NUMBERS.get((base.__module__, base.__qualname__), 0)
+        return flags | (HASHES_PARTS if self.hashes_parts else 0)
 
     @property
     def is_tuple(self) -> bool:
         return isinstance(self.thing, type) and issubclass(self.thing, tuple)
 
+    @property
+    def sets_state(self) -> bool:
+        return hasattr(self.thing, "__setstate__")
+
     def takes_names(self) -> bool:
         return rule_for(self.thing) is rules.anything
 
     def may_fill(self, opcode: str) -> bool:
-        return opcode != "SETITEMS" or getattr(self.thing, "__setitem__", None) not in _BY_SLICE
+        return opcode != "SETITEMS" or getattr(self.thing, "__setitem__", None) not in _SLOW_TO_SET
 
     @property
     def is_row(self) -> bool:
@@ -240,13 +276,14 @@ class UserEntry(Entry):
         return True
 
 
-_BY_SLICE = (list.__setitem__, bytearray.__setitem__)  # with a slice, these put in all of something
+# With a slice, these put in all of something; or they look for the place, item by item.
+_SLOW_TO_SET = (list.__setitem__, bytearray.__setitem__, deque.__setitem__)
 
 
 # What does not go into what it is called with, whatever that is: it takes it, or refuses it without a look inside.
 _CALM = frozenset(
     [("datetime", name) for name in ("date", "time", "datetime", "timedelta", "timezone")]
-    + [("decimal", "Decimal"), ("builtins", "complex"), ("builtins", "slice")]
+    + [("builtins", "complex"), ("builtins", "slice")]
 )
 _SLICE = frozenset([("builtins", "slice")])  # SETITEM with one puts in all of something
 _ADDRESSES, _NETWORKS = (
@@ -255,7 +292,8 @@ _ADDRESSES, _NETWORKS = (
 )
 _PATHS = frozenset(("pathlib", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath"))
 # Some of these go over it, as often as it is reached: text of it is made, or a path of paths.
-_STATELESS = (_CALM - _SLICE) | _ADDRESSES | _PATHS
+_STATELESS = (_CALM - _SLICE) | {("decimal", "Decimal")} | _ADDRESSES | _PATHS
+_NUMBERS = {("builtins", "int"): LONG, ("fractions", "Fraction"): LONG, ("decimal", "Decimal"): DECIMAL}
 _FREE = _STATELESS | _NETWORKS
 
 _DICTS = frozenset(
@@ -269,6 +307,10 @@ _FILLED = {
     "SETITEMS": frozenset(("collections", name) for name in ("Counter", "OrderedDict", "defaultdict")),
 }
 _EMPTY = frozenset([("collections", "OrderedDict"), ("collections", "deque")])
+_RECURSING = frozenset([("collections", "deque"), ("collections", "defaultdict")]) | _SLICE
+_NO_KEYS = frozenset(
+    [("collections", name) for name in ("Counter", "OrderedDict", "defaultdict", "deque")]
+) | frozenset([("builtins", "bytearray"), ("builtins", "set"), UUID])
 
 
 def _entries() -> dict[Global, Entry]:
@@ -321,21 +363,35 @@ _BASE_RULES: dict[type, Rule] = {
 }
 
 
+# Their ``__new__`` does not look at what a subclass is called with, if that has an ``__init__`` of its own.
+_MADE_BY_INIT = (list, dict, set, bytearray, deque, defaultdict, OrderedDict, Counter)
+_ON_THE_HEAP = 1 << 9  # of the flags of a class
+
+
 def rule_for(cls: Any) -> Rule:
     """The rule for what a user allows: that of the type which makes its objects, if it is one of ours."""
     if not isinstance(cls, type):
         return rules.anything
     if isinstance(cls, EnumType):
         return rules.one
+    has_init = False
     for base in cls.__mro__:
-        if base in _BASE_RULES:
-            return _BASE_RULES[base]
         where = (base.__module__, base.__qualname__)
-        if where in DATA:
-            return DATA[where].rule
-        if "__new__" in vars(base) or "__init__" in vars(base):
+        rule = _BASE_RULES.get(base) or (DATA[where].rule if where in DATA else None)
+        if rule is not None:
+            return rules.anything if has_init and base in _MADE_BY_INIT else rule
+        if "__new__" in vars(base):
             break
+        has_init = has_init or "__init__" in vars(base)
     return rules.anything
+
+
+def _is_of_python(cls: Any) -> bool:
+    """Whether it is a class that Python code has made: then the interpreter's guard is there when it is freed."""
+    kinds = (MethodDescriptorType, WrapperDescriptorType)
+    return bool(cls.__flags__ & _ON_THE_HEAP) and not any(
+        isinstance(thing, kinds) and thing.__objclass__ is cls for thing in vars(cls).values()
+    )
 
 
 zone_entry = Entry(ZONE, rules.zone, bare=False)

@@ -11,7 +11,7 @@ import re
 
 from hutch.codecs import notes
 from hutch.codecs.allowed import Entry
-from hutch.codecs.notes import Made
+from hutch.codecs.notes import Made, extent_of
 from hutch.codecs.rules import is_bytes, never
 from hutch.errors import CodecError
 
@@ -25,6 +25,7 @@ __all__ = ["ENTRIES"]
 
 _NAME = re.compile(r"(?:(b1|[iu][1248]|f(?:2|4|8|16)|c(?:8|16|32))|([SUV])([1-9]\d{0,8})|([mM])8)", re.ASCII)
 _MAX_UNIT = 1 << 31
+_WIDEST = 1 << 20  # bytes of an element, unless the pickle is as long
 
 
 def _is_made(item: Any, where: Global) -> bool:
@@ -60,6 +61,8 @@ def _dtype_state(walk: Walk, items: list[Any]) -> bool:
     numeric, sized, size, _ = match.groups()
     if sized is not None:
         width = int(size) * (4 if sized == "U" else 1)
+        if width > max(_WIDEST, len(walk.data)):  # even an empty array takes as much
+            return False
         if not _same(rest, [None, None, None, width, 4 if sized == "U" else 1, 8 if sized == "U" else 0]):
             return False
     elif not _same(rest[:6], [None, None, None, -1, -1, 0]):
@@ -77,7 +80,7 @@ def _is_unit(item: Any) -> bool:
     extra, unit = pair
     numbers = _tuple(unit)
     return (
-        (extra is None or (type(extra) is Made and extra.kind == notes.DICT and extra.work == 1))
+        (extra is None or (type(extra) is Made and extra.kind == notes.DICT and extra.size == 0))
         and numbers is not None
         and len(numbers) == 4
         and is_bytes(numbers[0])
@@ -100,10 +103,11 @@ def _is_shape(item: Any) -> bool:
 def _array_state(walk: Walk, items: list[Any]) -> bool:
     """``(1, shape, dtype, is_fortran, bytes)``; NumPy compares the size of the bytes with shape and dtype."""
     found = _tuple(items[1])
+    if found is None or len(found) != 5:
+        return False
+    walk.copy(extent_of(found[4]))  # where bytes are in another order than here
     return (
-        found is not None
-        and len(found) == 5
-        and found[0] == 1
+        found[0] == 1
         and _is_shape(found[1])
         and _is_made(found[2], ("numpy", "dtype"))
         and type(found[3]) in (bool, int)

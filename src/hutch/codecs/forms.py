@@ -25,8 +25,8 @@ __all__ = [
     "MOST_PARTS",
     "NO_HASHING",
     "NO_SHARING",
+    "NO_TUPLES",
     "Form",
-    "fetched_arguments",
     "find_others",
     "find_pairs",
     "find_singles",
@@ -91,10 +91,9 @@ def _run(bare: bytes, *tokens: bytes, counted: bool) -> bytes:
 # In each: MEMOIZE NONE NEWTRUE NEWFALSE EMPTY_TUPLE EMPTY_LIST EMPTY_DICT EMPTY_SET MARK APPEND, BININT1 BINPUT.
 _BARE = (
     rb"[\x94N\x88\x89)\]}\x8f(asue\x90R\x81b]*+",  # SETITEM SETITEMS APPENDS ADDITEMS, REDUCE NEWOBJ BUILD
-    rb"[\x94N\x88\x89)\]}\x8f(at\x85-\x87R\x81]*+",  # TUPLE TUPLE1 TUPLE2 TUPLE3, REDUCE NEWOBJ
+    rb"[\x94N\x88\x89)\]}\x8f(aet\x85-\x87R\x81]*+",  # TUPLE TUPLE1 TUPLE2 TUPLE3, REDUCE NEWOBJ
     rb"[\x94N\x88\x89)\]}\x8f(asue\x90\x91t\x85-\x87]*+",  # as the first without calls, FROZENSET, tuples
 )
-_APPENDS = rb"e"  # not among the bare ones where BUILD is: an empty one leaves on top whatever was there
 
 
 def _plain(kind: int, *, counted: bool, shares: bool) -> bytes:
@@ -102,9 +101,8 @@ def _plain(kind: int, *, counted: bool, shares: bool) -> bytes:
     short: tuple[bytes, ...] = (_TEXT, rb"K.") if counted else (rb"[Kq].",)
     if shares:
         short = (_FETCH_AND_ATOM, *short, _FETCH_LONG) if counted else (rb"[Kqh].", rb"j.{4}")
-    more = (_APPENDS,) if kind == NO_HASHING else ()
     bare = _BARE[2 if kind == NO_SHARING else kind]
-    return _run(bare, *short, *more, counted=counted)
+    return _run(bare, *short, counted=counted)
 
 
 MOST_PARTS = 64  # of a tuple, where things are used twice: that many parts are hashed for two bytes or more
@@ -191,20 +189,21 @@ def _flat(*, counted: bool, shares: bool, framed: bool) -> bytes:
     return _START + bare + rb"(?:(?:" + common + rb")" + bare + rb")*+"
 
 
-def _built(*, framed: bool) -> bytes:
+def _built(*, counted: bool, framed: bool) -> bytes:
     """Flat tuples, and objects whose state is a dict that was made for them: see `hutch.codecs.glance`."""
     frame = rb"(?:\x95.{8})?+"
-    memo = _COUNTED_MEMO + frame
-    atom = _atom(counted=True, framed=framed)
+    memo = (_COUNTED_MEMO if counted else _ANY_MEMO) + frame
+    fetch = _FETCH if counted else rb"h.|j.{4}"
+    atom = _atom(counted=counted, framed=framed)
     mark = rb"\(" + frame + rb"(?!u)"
     opened = rb"(?:\}" + memo + mark + rb")?+"  # a dict to be filled, where nothing below has a state
     # Where a dict has a multiple of a thousand items, MARK SETITEMS follow, which have no effect.
     nothing = rb"(?:\(" + frame + rb"u" + frame + rb")?+"
     call = rb"(?:[R\x81]" + memo + rb")?+"
-    unit = _tuples(atom, memo, call, _PAIR, rb"|\}" + memo + mark)
-    field = rb"(?:" + _FETCH + rb"|" + atom + rb")"
+    unit = _tuples(atom, memo, call, _PAIR if counted else b"", rb"|\}" + memo + mark)
+    field = rb"(?:" + fetch + rb"|" + atom + rb")"
     tokens = (
-        _FETCH,
+        fetch,
         unit,
         rb"u" + frame + nothing + rb"(?:b" + frame + opened + rb"|" + mark + rb"|" + opened + rb")",
         rb"\)\x81" + memo + rb"(?:\}" + memo + rb"(?:" + mark + rb"|" + field + rb"{2}sb)?+)?+",
@@ -272,7 +271,7 @@ class Form:
         found = self._runs.get((shares, framed))
         if found is None:
             if self.kind == BUILT:
-                pattern = _built(framed=framed)
+                pattern = _built(counted=self.counted, framed=framed)
             elif self.kind == DICTS:
                 pattern = _dicts(framed=framed)
             elif self.kind == FLAT:
@@ -283,7 +282,7 @@ class Form:
         return found
 
 
-_OLD = tuple(Form(kind, counted=False) for kind in (NO_TUPLES, NO_HASHING, FLAT, NO_SHARING))
+_OLD = tuple(Form(kind, counted=False) for kind in (NO_TUPLES, NO_HASHING, FLAT, NO_SHARING, BUILT))
 _NEW = tuple(Form(kind, counted=True) for kind in KINDS)
 
 
@@ -355,7 +354,3 @@ def find_others(cls: bytes, name: bytes) -> Callable[..., Any]:
     """
     pattern = re.escape(cls) + rb"(?!" + _OF_NUMBER + re.escape(name) + _NUMBER + rb")"
     return re.compile(pattern, re.DOTALL).search
-
-
-#: Calls with a tuple of arguments that is fetched: there may be any number of them for one tuple.
-fetched_arguments = re.compile(rb"(?:h.|j.{4})\x94*+[R\x81]", re.DOTALL).findall

@@ -27,8 +27,11 @@ stands right behind SETITEMS. So its object is what was below when the dict was 
 empty tuple, which is never a member), or what has no state: an atom, a list, a dict, or nothing at all. (The state of
 one field only is told as a whole, from NEWOBJ to BUILD.)
 
-A UUID is made by BUILD, too, which hashes what it is given. So in *built*, whatever fetches that class is looked at
-once more: an int must follow, and nothing else. In the others there is no UUID.
+A UUID is made by BUILD, too, which hashes what it is given. So in *built*, that class is named in one place, and
+whatever fetches it is looked at once more: an int must follow, and nothing else. In the others there is no UUID.
+
+BUILD copies a dict, item by item. In *built* that has just been made; where there are *no tuples*, it may be the same
+one each time, so there must be few of both.
 
 What is freed by recursion (a `deque`) may not nest so deep that only a look at the object would tell how deep.
 
@@ -40,13 +43,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from hutch.codecs.accounts import MOST_RECURSING, most_copied
 from hutch.codecs.forms import (
     BUILT,
     DICTS,
     FLAT,
     MOST_PARTS,
     NO_SHARING,
-    fetched_arguments,
+    NO_TUPLES,
     find_others,
     find_pairs,
     find_singles,
@@ -57,7 +61,6 @@ from hutch.codecs.forms import (
     is_zone,
     simple,
 )
-from hutch.codecs.notes import most_copied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,8 +76,8 @@ _NESTING = (b"\x81\x85\x86\x87\x90\x91Rabestu", b")]t}R\x81\x85\x86\x87\x8f\x91"
 _NESTING_IF_FLAT = (b"]}R\x81\x8f\x91", b"\x90\x91abesu")
 _DEPTH_OF_FLAT = 8  # a moment, its zone, and the difference in that; or a path, its parts, and their texts
 _ZONE = b"\x8c\x08timezone\x94\x93"
-_UUID = b"\x8c\x04UUID\x94\x93\x94"
-_RECURSING = (b"deque", b"defaultdict")  # freed by recursion, without the interpreter's guard
+_UUID_NAME = b"\x8c\x04UUID\x94\x93"
+_UUID = _UUID_NAME + b"\x94"
 _FRAME_BYTES = 1 << 16  # picklers begin another frame when there are as many
 _MOST_FETCHED = 64  # different things in pairs; each takes a search
 _MOST_BYTES = 1 << 22  # where there are such: what one search has dealt with hides nothing from the next
@@ -98,15 +101,25 @@ _SIZED = {0x8C: 1, 0x43: 1, 0x8A: 1, **_LONG}
 
 
 class Names:
-    """Classes that a pickle may name at a glance, as it writes them."""
+    """Classes that a pickle may name at a glance, as it writes them.
 
-    def __init__(self, names: Iterable[tuple[str, str]]) -> None:
+    Args:
+        names: their modules and names.
+        recursing: names of those whose objects are freed by recursion, without the interpreter's guard.
+    """
+
+    def __init__(self, names: Iterable[tuple[str, str]], recursing: Iterable[str] = ()) -> None:
         texts = [[text.encode("utf-8", "surrogatepass") for text in pair] for pair in names]
+        self.recursing = tuple(name.encode("utf-8", "surrogatepass") for name in recursing)
         # What stands before STACK_GLOBAL where a class is named for the first time; and what stands behind GLOBAL.
         self.suffixes = tuple(
             b"".join(b"\x8c" + bytes((len(text) & 0xFF,)) + text + b"\x94" for text in pair) for pair in texts
         )
-        self.lines = frozenset(b"\n".join((*pair, b"")) for pair in texts if not any(b"\n" in text for text in pair))
+        self.lines = frozenset(
+            b"\n".join((*pair, b""))
+            for pair in texts
+            if not any(b"\n" in text for text in pair) and pair != [b"uuid", b"UUID"]  # which is to be in the memo
+        )
         self.pairs = frozenset((module, name) for module, name in texts)
 
     def behind(self, data: bytes, at: int) -> int:
@@ -196,7 +209,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
         at = 0
         opcodes = size  # with their arguments, but without long texts
         longest = 0  # of those
-        named = pairs = False
+        named = pairs = has_numbers = False
         zones: set[int] = set()
         while at < size:
             found = run(data, at)
@@ -214,17 +227,21 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     break
                 if named and shares and _most_gone_over(data, kind, longest) > most_copied(size):
                     break
-                if kind == BUILT and named and b"UUID" in data and not _are_numbers(data, memo or _Memo(data)):
+                if kind == NO_TUPLES and named and 8 * size * data.count(b"b") > most_copied(size):
+                    break  # each BUILD may set the same state, of no more items than there are bytes
+                if has_numbers and not _are_numbers(data, memo or _Memo(data)):
                     break
                 is_flat = kind in (FLAT, BUILT)
-                most = max_depth - _DEPTH_OF_FLAT if is_flat else max_depth
+                recurses = named and any(name in data for name in names[kind].recursing)
+                most = min(max_depth, MOST_RECURSING) if recurses else max_depth
+                most -= _DEPTH_OF_FLAT if is_flat else 0
                 deep = opcodes > most and all(
                     size - len(data.translate(None, some)) >= most
                     for some in (_NESTING_IF_FLAT if is_flat else _NESTING)
                 )
                 if deep and kind == NO_SHARING:
                     break  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
-                if deep and named and any(name in data for name in _RECURSING):
+                if deep and recurses:
                     break
                 return named, deep, shares, 2 * kind + shares
             if op == 0x93 and kind != NO_SHARING and data.endswith(names[kind].suffixes, 0, at):  # STACK_GLOBAL
@@ -258,6 +275,11 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     break
             else:
                 break
+            if kind == BUILT and data.endswith(_UUID_NAME, 0, at):
+                # There is one place where it is named, and whatever it is used for is fetched from the memo.
+                if has_numbers or not form.counted or data[at : at + 1] != b"\x94":
+                    break
+                has_numbers = True
             if kind in (FLAT, BUILT) and form.counted and data.endswith(_ZONE, 0, at):
                 if memo is None:
                     memo = _Memo(data)
@@ -281,7 +303,7 @@ def _most_gone_over(data: bytes, kind: int, longest: int) -> int:
         fetched = data.count(b"h") + data.count(b"j")
         most = longest * min(fetched, data.count(b"R") + data.count(b"\x81"))
     if kind in (FLAT, BUILT) and b"pathlib" in data:  # nothing else goes over more than one text
-        most += MOST_PARTS * max(longest, 255) * len(fetched_arguments(data))
+        most += MOST_PARTS * max(longest, 255) * (data.count(b"R") + data.count(b"\x81"))
     return most
 
 

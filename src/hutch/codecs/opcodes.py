@@ -9,6 +9,7 @@ The opcodes are those of protocols 0 to 5, as the comments of the standard libra
 
 from __future__ import annotations
 
+from hutch.codecs.accounts import Accounts
 from hutch.codecs.notes import (
     BLOB,
     BUFFER,
@@ -23,8 +24,9 @@ from hutch.codecs.notes import (
     SET,
     TUPLE,
     UNLIMITED,
-    Accounts,
     Made,
+    copied_by_state,
+    extent_of,
 )
 from hutch.errors import CodecError, LimitError
 
@@ -95,7 +97,6 @@ class Walk(Accounts):
         self.end = 0
         self.looked_into: list[tuple[int, int]] = []
         self.judge = judge
-        self._has_decimals: bool | None = None
         self._filled: Made | None = None  # the last dict that was given items, if these are all of its items
         self._filled_with: list[Any] = []
 
@@ -133,7 +134,7 @@ class Walk(Accounts):
             return None
         if item is self._filled:
             return self._filled_with
-        return [] if item.work == 1 else None
+        return None if item.size else []
 
     def name(self, module: str | None, name: str | None) -> Made:
         """Push a global."""
@@ -309,6 +310,7 @@ class Walk(Accounts):
                 function, arguments, named = pop(3)
                 made = Made(TUPLE, [arguments, named])
                 self.hold(made, made.items)
+                made.extent = extent_of(arguments) + extent_of(named)
                 push(self.call(function, made, "NEWOBJ_EX"))
             elif op == 0x95:  # FRAME
                 at += 8
@@ -425,7 +427,7 @@ class Walk(Accounts):
         if target is self._filled:
             self._filled_with += items
         else:
-            self._filled = target if target.work == 1 else None
+            self._filled = None if target.size else target
             self._filled_with = items
         self.hold(target, items)
 
@@ -439,6 +441,7 @@ class Walk(Accounts):
     def _build(self, target: Any, state: Any) -> None:
         if type(target) is not Made:
             raise CodecError("BUILD sets the state of something that has none")
+        self.copy(copied_by_state(state))
         if self.judge is not None:
             self.judge.built(self, target, state)
         self.hold(target, (state,))
@@ -447,10 +450,7 @@ class Walk(Accounts):
         """What stands for an int of so many bytes."""
         if width <= _BIG_BYTES:
             return _BIG
-        if self._has_decimals is None:
-            self._has_decimals = b"Decimal" in self.data
-        if self._has_decimals:
-            self.widen(width)
+        self.widen(width)
         return 1 << 8 * width
 
     def _number(self, line: bytes) -> Any:

@@ -7,7 +7,7 @@ goes over or hashes, and says whether there may be such a call.
 from __future__ import annotations
 
 from hutch.codecs import notes
-from hutch.codecs.notes import BLOB, OPEN, Made, width_of
+from hutch.codecs.notes import BLOB, OPEN, Made, extent_of, width_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ __all__ = [
 _LITERAL = frozenset((notes.LIST, notes.TUPLE, notes.DICT, notes.SET, notes.FROZENSET))
 _POINTER_BYTES = 8
 _ELEMENT_BYTES = 16  # of a set or dict that is a copy: they take more, but data may have many, if each is copied once
+_DIVIDED_PER_BYTE = 2048  # of the square of what is divided: that takes as long as to copy one byte or two
 _ZONE_BYTES, _ZONE_BYTES_ANEW = 1 << 11, 1 << 14  # what it takes to find a time zone; to make one that is not kept
 
 
@@ -88,7 +89,7 @@ def elements(walk: Walk, items: list[Any]) -> bool:
 def _count_copies(walk: Walk, items: list[Any], size: int) -> None:
     for item in items:
         if type(item) is Made:
-            walk.copy(size * item.work)
+            walk.copy(size * item.size)
 
 
 def deque(walk: Walk, items: list[Any]) -> bool:
@@ -143,7 +144,7 @@ def integers(walk: Walk, items: list[Any]) -> bool:
     """Ints only. What divides them by one another takes the square of their bytes."""
     for item in items:
         width = width_of(item)
-        walk.copy(width * width // 256)
+        walk.copy(width * width // _DIVIDED_PER_BYTE)
     return all(type(item) is int for item in items)
 
 
@@ -168,7 +169,7 @@ def one(walk: Walk, items: list[Any]) -> bool:
     item = items[0]
     if type(item) is Made:
         walk.copy(item.shown)
-        return not (walk.is_late and item.flags & OPEN)
+        return not (walk.is_late and item.flags & OPEN and walk.reaches_late(item))
     return True
 
 
@@ -184,7 +185,7 @@ _MAX_NUMBER = 1 << 2048  # hashed as quickly as any other
 def number_of_uuid(walk: Walk, items: list[Any]) -> bool:
     """The state of a UUID: an int, and perhaps another one. Anything else would be hashed, or shown by an error."""
     pairs = walk.items_of(items[1])
-    if not pairs:
+    if not pairs or len(pairs) > 4:
         return False
     state = dict(zip(map(walk.text, pairs[::2]), pairs[1::2], strict=True))
     number, is_safe = state.get("int"), state.get("is_safe")
@@ -216,8 +217,11 @@ def zone(walk: Walk, items: list[Any]) -> bool:
 
 def three(walk: Walk, items: list[Any]) -> bool:
     """A class, its base, and what that makes of."""
-    _count_copies(walk, items[2:], _ELEMENT_BYTES)
-    return len(items) == 3
+    if len(items) != 3:
+        return False
+    state = items[2]
+    walk.copy(_ELEMENT_BYTES * state.size if type(state) is Made else extent_of(state))
+    return True
 
 
 def slots(walk: Walk, state: Any) -> bool:

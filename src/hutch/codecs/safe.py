@@ -22,6 +22,7 @@ from __future__ import annotations
 from _pickle import Unpickler, dumps, loads
 
 from hutch.codecs import notes
+from hutch.codecs.accounts import most_copied
 from hutch.codecs.allowed import (
     DATA,
     GETATTR,
@@ -39,7 +40,7 @@ from hutch.codecs.forms import BUILT, FLAT, NO_HASHING
 from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
-from hutch.codecs.notes import HASHES_PARTS, Made, most_copied
+from hutch.codecs.notes import RECURSES, Made
 from hutch.codecs.opcodes import UNKNOWN, Walk
 from hutch.codecs.shapes import MAX_SHAPE_BYTES, Shapes
 from hutch.codecs.source import Source
@@ -48,7 +49,7 @@ from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from hutch.codecs.base import Data
@@ -138,14 +139,13 @@ class SafePickle(Codec):
             find_class = staticmethod(find)
 
         self._unpickler = Restricted
-        entries = self._entries.items()
         self._names = (
-            Names(where for where, entry in entries if entry.takes_state or entry.begins_empty),
-            Names(where for where, entry in entries if entry.is_callable),
-            Names(where for where, entry in entries if entry.is_free or entry.has_members or entry.is_row),
+            self._names_of(lambda entry: entry.takes_state or entry.begins_empty),
+            self._names_of(lambda entry: entry.is_callable),
+            self._names_of(lambda entry: entry.is_free or entry.has_members or entry.is_row),
             Names(()),
-            Names(where for where, entry in entries if entry.has_no_state or where == UUID),
-            Names(where for where, entry in entries if entry.is_dict),
+            self._names_of(lambda entry: entry.has_no_state or entry.where == UUID),
+            self._names_of(lambda entry: entry.is_dict),
         )
 
     def __repr__(self) -> str:
@@ -318,6 +318,11 @@ class SafePickle(Codec):
             return where
         raise _forbidden(module, name)
 
+    def _names_of(self, are: Callable[[Entry], bool]) -> Names:
+        """The names of some entries."""
+        some = {where: entry for where, entry in self._entries.items() if are(entry)}
+        return Names(some, [where[1] for where, entry in some.items() if entry.marks[0] & RECURSES])
+
     def _is_calm(self, module: str, name: str) -> bool:
         """Whether a class may be called with anything."""
         entry = self._entries.get((module, name))
@@ -352,7 +357,7 @@ class SafePickle(Codec):
             arguments, named = arguments.items
             if not isinstance(entry, UserEntry) or type(named) is not Made or named.kind != notes.DICT:
                 raise _misused(where)
-            if named.work > 1 and not entry.takes_names():
+            if named.size and not entry.takes_names():
                 raise _misused(where)
         elif opcode == "NEWOBJ" and not entry.newobj:
             raise _misused(where)
@@ -367,8 +372,7 @@ class SafePickle(Codec):
                 raise _misused(where)
             entry = self._entries[cls.items]
             result.items = cls.items
-        if entry.hashes_parts:
-            result.flags |= HASHES_PARTS
+        result.own, result.flags = self._entries.get(result.items, entry).marks
 
     def built(self, walk: Walk, target: Made, state: Any) -> None:
         """The state of an object is about to be set."""
@@ -380,7 +384,7 @@ class SafePickle(Codec):
         entry = self._entries.get(target.items)
         if entry is None or not entry.builds(walk, [target, state]):
             raise _misused(target.items)
-        if type(state) is Made and state.kind == notes.RESULT:
+        if type(state) is Made and state.kind == notes.RESULT and not entry.sets_state:
             known = self._entries.get(state.items)
             if known is not None and known.is_tuple:  # with one, BUILD sets attributes, too
                 raise _misused(target.items)

@@ -15,8 +15,8 @@ from __future__ import annotations
 from itertools import repeat
 from threading import Lock
 
+from hutch.codecs.accounts import most_copied
 from hutch.codecs.loops import Opening, State, find_rounds
-from hutch.codecs.notes import most_copied
 from hutch.codecs.templates import may_be_left_out, next_piece, opcodes_of, short_piece
 from hutch.codecs.tracing import Unusual, Values, trace
 
@@ -54,8 +54,8 @@ class _Beginning:
         hashes: 2 where keys are made by calls of contents, which must not be long then.
         openings: ways from there, to where it is come to again and again.
         methods: how many methods are called, by piece, where there are any.
-        dangers: Decimals, long ints, and keys that hold something, if some pickle has these: all of them together may
-            take too long to compare.
+        dangers: Decimals, long ints, and keys that are such or hold something, if some pickle has these: all of them
+            together may take too long to compare.
     """
 
     def __init__(self) -> None:
@@ -192,9 +192,9 @@ class Shapes:
         remembered: int = next(told)
         beginning = self._beginnings.get(remembered) or _Beginning()
         dangers = set(beginning.dangers)
-        if ("decimal", "Decimal") in walk.globals:
+        if walk.has_decimals:
             dangers.add("decimals")
-        if any(op == 0x8A for op, _, _ in ops):
+        if walk.has_numbers or any(op == 0x8A for op, _, _ in ops):
             dangers.add("long ints")
         states = dict(beginning.states)
         copied, parts, methods = beginning.copied, beginning.parts, dict(beginning.methods)

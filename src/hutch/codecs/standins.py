@@ -41,5 +41,6 @@ def reconstruct(cls: Any, base: Any, state: Any) -> Any:
     if base not in _BASES or type(state) is not base or not issubclass(cls, base):
         raise CodecError("copyreg._reconstructor is there for what protocols 0 and 1 write only")
     made = base.__new__(cls, state)
-    base.__init__(made, state)
+    if base.__init__ is not object.__init__:
+        base.__init__(made, state)
     return made

@@ -42,7 +42,7 @@ __all__ = ["MAX_TEMPLATE_BYTES", "Templates", "kept", "may_be_left_out", "next_p
 MAX_TEMPLATE_BYTES = 1000  # of a pickle that a template is made of
 _MOST_TEMPLATES = 256
 _UNMATCHED = 32  # so many are made before any has been of use; then as many as have been
-_LEAST_LIMIT = 1 << 20  # of work, and of bytes copied: see `opcodes.most_copied`
+_LEAST_LIMIT = 1 << 20  # of work, and of bytes copied: see `accounts.most_copied`
 
 # Opcodes whose argument is dropped: the content that is the shortest, and the one that is the longest, or greatest.
 _SHORT, _LONG = b"\0", b"\xff" + b"z" * 255

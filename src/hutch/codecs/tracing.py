@@ -331,8 +331,8 @@ def trace(
     Yields:
         How many things of the memo are remembered. Then, for each place, facts, and of the calls on the way: how many
         contents one copies, and how many parts, at most, of what is spelled out elsewhere; how many are calls of what
-        a call has returned; and whether anything is hashed that holds something: 1, or 2 where it is long. At last,
-        None, and these.
+        a call has returned; and whether anything is hashed that holds something or is a long int: 1, or 2 where that
+        takes the longer the longer it is. At last, None, and these.
 
     Raises:
         Unusual: there is no trace.
@@ -365,7 +365,7 @@ def trace(
         for slot in slots:
             if not 0 <= slot.value.work <= _MOST_WORK:
                 raise Unusual
-            if slot.value.depth:
+            if slot.value.depth or slot.value.kind == "long":
                 hashes = max(hashes, 1 + slot.value.is_long)
 
     def fill(how: int, region: _Region) -> None:
@@ -449,9 +449,11 @@ def trace(
             target = regions[-1].slots[-1]
             if target.is_fetched or target.value.kind not in ("result", "filled"):
                 raise Unusual
-            held = state.value.facts[1] if state.value.kind == "tuple" else [(state.value, state.is_fetched)]
-            if any(is_fetched and part.kind == "dict" for part, is_fetched in held):
+            held = state.value.facts[1] if state.value.kind == "tuple" else []
+            if any(is_fetched and part.kind == "dict" for part, is_fetched in [*held, (state.value, state.is_fetched)]):
                 raise Unusual  # what may be in it depends on when it was filled
+            if state.is_fetched and state.value.depth > 1:
+                raise Unusual  # it is copied each time
             target.value = values.filled(target.value, 1 + state.value.depth, state.value)
         elif op == 0x93:  # STACK_GLOBAL
             module, name = pop(2)
