@@ -16,7 +16,7 @@ import pytest
 
 import attacks
 from attacks import global_, text
-from hutch.codecs import SafePickle, allowed, glance
+from hutch.codecs import SafePickle, glance, granted
 from hutch.codecs.glance import look
 from hutch.errors import CodecError, LimitError
 
@@ -696,9 +696,9 @@ def test_who_is_freed_by_recursion_is_told_by_its_class() -> None:
     import time
 
     for cls in (OSError, collections.deque, slice, time.struct_time, collections.OrderedDict):
-        assert not allowed._is_of_python(cls)
+        assert not granted._is_of_python(cls)
     for cls in (Node, Child, Family, Place, Money, Number, attacks.Items):
-        assert allowed._is_of_python(cls)
+        assert granted._is_of_python(cls)
 
 
 # What a call is made with.

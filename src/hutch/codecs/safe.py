@@ -30,7 +30,6 @@ from hutch.codecs.allowed import (
     UUID,
     ZONE,
     Entry,
-    UserEntry,
     successor,
     zone_entry,
 )
@@ -39,6 +38,7 @@ from hutch.codecs.depth import is_deep
 from hutch.codecs.forms import BUILT, FLAT, NO_HASHING
 from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
+from hutch.codecs.granted import UserEntry
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.notes import RECURSES, Made
 from hutch.codecs.opcodes import UNKNOWN, Walk

@@ -1,0 +1,174 @@
+"""What a user has allowed SafePickle to unpickle: classes of anybody, of which only their bases are known."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, defaultdict, deque
+from enum import Enum, EnumType
+from types import MethodDescriptorType, WrapperDescriptorType
+
+from hutch.codecs import rules
+from hutch.codecs.allowed import DATA, NUMBERS, Entry
+from hutch.codecs.hopeless import refusal_of
+from hutch.codecs.notes import ATOMIC, DECIMAL, HASHES_PARTS, LONG, NUMBER, OPEN, RECURSES, REFERS
+from hutch.errors import CodecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from hutch.codecs.opcodes import Global, Walk
+    from hutch.codecs.rules import Rule
+
+__all__ = ["UserEntry", "rule_for"]
+
+
+class UserEntry(Entry):
+    """What a user has allowed: anything, but for what its builtin base or an enum forbids."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self, where: Global, thing: Any = None) -> None:
+        super().__init__(where, self._rule, builds=self._builds, newobj=True, thing=thing)
+        self._known: Rule | None = None
+
+    def _check(self, thing: Any) -> None:
+        reason = refusal_of(thing)
+        if reason is not None:
+            raise CodecError(f"refers to {'.'.join(self.where)}, which is not to be allowed: {reason}")
+
+    def _rule(self, walk: Walk, items: list[Any]) -> bool:
+        if self._known is None:
+            self._known = rule_for(self.thing)
+        return self._known(walk, items)
+
+    @property
+    def is_free(self) -> bool:
+        return self.is_callable and not self.hashes_parts
+
+    @property
+    def takes_state(self) -> bool:
+        return self.is_free
+
+    @property
+    def has_no_state(self) -> bool:
+        return self.is_free or self.has_members or self.is_row
+
+    @property
+    def hashes_parts(self) -> bool:
+        """Whether what it makes may be hashed by what it is filled with later."""
+        hashing: Any = getattr(self.thing, "__hash__", None)
+        return hashing not in (None, object.__hash__) and not isinstance(self.thing, EnumType)
+
+    def _own(self) -> int:
+        recurses = not _is_of_python(self.thing)
+        copies = rule_for(self.thing) is not rules.anything
+        own = NUMBER if self._flags() & (LONG | DECIMAL) else 0
+        own |= (0 if self.hashes_parts else ATOMIC) | (RECURSES if recurses else 0)
+        return own | (0 if copies else REFERS)
+
+    def _flags(self) -> int:
+        flags = OPEN if not isinstance(self.thing, EnumType) else 0
+        for base in self.thing.__mro__:
+            flags |= NUMBERS.get((base.__module__, base.__qualname__), 0)
+        return flags | (HASHES_PARTS if self.hashes_parts else 0)
+
+    @property
+    def is_tuple(self) -> bool:
+        return isinstance(self.thing, type) and issubclass(self.thing, tuple)
+
+    @property
+    def sets_state(self) -> bool:
+        return hasattr(self.thing, "__setstate__")
+
+    def takes_names(self) -> bool:
+        return rule_for(self.thing) is rules.anything
+
+    def may_fill(self, opcode: str) -> bool:
+        return opcode != "SETITEMS" or getattr(self.thing, "__setitem__", None) not in _SLOW_TO_SET
+
+    @property
+    def is_row(self) -> bool:
+        hashing: Any = getattr(self._thing, "__hash__", None)
+        return self.is_callable and hashing is tuple.__hash__
+
+    @property
+    def is_callable(self) -> bool:
+        cls = self._thing
+        return (
+            isinstance(cls, type)
+            and rule_for(cls) is rules.anything
+            and not any("__call__" in vars(base) for base in cls.__mro__)
+            and not issubclass(cls, dict)
+        )
+
+    @property
+    def has_members(self) -> bool:
+        cls: Any = self._thing
+        hashes: Any = (Enum.__hash__, int.__hash__, str.__hash__)
+        return (
+            type(cls) is EnumType
+            and bool(cls.__members__)
+            and cls.__hash__ in hashes
+            and not hasattr(cls, "__setstate__")
+            and not any("__call__" in vars(base) for base in cls.__mro__)
+        )
+
+    def _builds(self, walk: Walk, items: list[Any]) -> bool:
+        """Not of a member of an enum: there is only one of it, and everybody has it."""
+        cls = self.thing
+        if isinstance(cls, EnumType):
+            return False
+        method = getattr(cls, "__setstate__", None)
+        if method is None:
+            return rules.slots(walk, items[1])
+        for base in cls.__mro__:
+            known = DATA.get((base.__module__, base.__qualname__))
+            if known is not None and getattr(base, "__setstate__", None) is method:
+                return known.builds(walk, items)
+        return True
+
+
+# With a slice, these put in all of something; or they look for the place, item by item.
+_SLOW_TO_SET = (list.__setitem__, bytearray.__setitem__, deque.__setitem__)
+
+_BASE_RULES: dict[type, Rule] = {
+    int: rules.atoms,
+    float: rules.atoms,
+    str: rules.texts,
+    bytes: rules.blob,
+    list: rules.elements,
+    dict: rules.elements,
+    tuple: rules.elements,
+    object: rules.anything,
+}
+
+
+# Their ``__new__`` does not look at what a subclass is called with, if that has an ``__init__`` of its own.
+_MADE_BY_INIT = (list, dict, set, bytearray, deque, defaultdict, OrderedDict, Counter)
+_ON_THE_HEAP = 1 << 9  # of the flags of a class
+
+
+def rule_for(cls: Any) -> Rule:
+    """The rule for what a user allows: that of the type which makes its objects, if it is one of ours."""
+    if not isinstance(cls, type):
+        return rules.anything
+    if isinstance(cls, EnumType):
+        return rules.one
+    has_init = False
+    for base in cls.__mro__:
+        where = (base.__module__, base.__qualname__)
+        rule = _BASE_RULES.get(base) or (DATA[where].rule if where in DATA else None)
+        if rule is not None:
+            return rules.anything if has_init and base in _MADE_BY_INIT else rule
+        if "__new__" in vars(base):
+            break
+        has_init = has_init or "__init__" in vars(base)
+    return rules.anything
+
+
+def _is_of_python(cls: Any) -> bool:
+    """Whether it is a class that Python code has made: then the interpreter's guard is there when it is freed."""
+    kinds = (MethodDescriptorType, WrapperDescriptorType)
+    return bool(cls.__flags__ & _ON_THE_HEAP) and not any(
+        isinstance(thing, kinds) and thing.__objclass__ is cls for thing in vars(cls).values()
+    )
