@@ -1,10 +1,14 @@
-"""Fixtures of several test modules."""
+"""Fixtures of several test modules, and what all of them have in common."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from hutch import owning, shared
+
+settings.register_profile("hutch", deadline=None)  # no test depends on how fast the machine is
+settings.load_profile("hutch")
 
 
 @pytest.fixture(params=["patient", "eager"])
