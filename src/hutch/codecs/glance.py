@@ -100,6 +100,11 @@ _run_simple = simple()
 _SIZED = {0x8C: 1, 0x43: 1, 0x8A: 1, **_LONG}
 
 
+def _short_text(text: bytes) -> bytes:
+    """As protocol 4 writes it, and puts it into the memo."""
+    return b"\x8c" + bytes((len(text) & 0xFF,)) + text + b"\x94"
+
+
 class Names:
     """Classes that a pickle may name at a glance, as it writes them.
 
@@ -110,11 +115,10 @@ class Names:
 
     def __init__(self, names: Iterable[tuple[str, str]], recursing: Iterable[str] = ()) -> None:
         texts = [[text.encode("utf-8", "surrogatepass") for text in pair] for pair in names]
-        self.recursing = tuple(name.encode("utf-8", "surrogatepass") for name in recursing)
+        ends = [name.encode("utf-8", "surrogatepass") for name in recursing]
+        self.recursing = (*(_short_text(end) for end in ends), *(b"\n" + end + b"\n" for end in ends))
         # What stands before STACK_GLOBAL where a class is named for the first time; and what stands behind GLOBAL.
-        self.suffixes = tuple(
-            b"".join(b"\x8c" + bytes((len(text) & 0xFF,)) + text + b"\x94" for text in pair) for pair in texts
-        )
+        self.suffixes = tuple(b"".join(map(_short_text, pair)) for pair in texts)
         self.lines = frozenset(
             b"\n".join((*pair, b""))
             for pair in texts
@@ -232,13 +236,15 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 if has_numbers and not _are_numbers(data, memo or _Memo(data)):
                     break
                 is_flat = kind in (FLAT, BUILT)
-                recurses = named and any(name in data for name in names[kind].recursing)
-                most = min(max_depth, MOST_RECURSING) if recurses else max_depth
-                most -= _DEPTH_OF_FLAT if is_flat else 0
-                deep = opcodes > most and all(
-                    size - len(data.translate(None, some)) >= most
-                    for some in (_NESTING_IF_FLAT if is_flat else _NESTING)
-                )
+                most = max_depth - _DEPTH_OF_FLAT if is_flat else max_depth
+                recurses = deep = False
+                if opcodes > min(most, MOST_RECURSING):
+                    recurses = named and any(name in data for name in names[kind].recursing)
+                    most = min(most, MOST_RECURSING) if recurses else most
+                    deep = all(
+                        size - len(data.translate(None, some)) >= most
+                        for some in (_NESTING_IF_FLAT if is_flat else _NESTING)
+                    )
                 if deep and kind == NO_SHARING:
                     break  # to hash a tuple in a tuple in a tuple… takes stack, of which there may be too little
                 if deep and recurses:

@@ -14,7 +14,8 @@ What is promised of bytes that anybody may have written:
 What is not promised: that values make sense (a state may be set that ``__init__`` would not have accepted), that
 classes of your own which you allow are safe to call with any arguments, or quick to hash, that a dict has no colliding
 keys, that it is quick to print or to compare what shares its parts, or what ``int(Decimal('1e999999999'))`` does when
-you come to it.
+you come to it. Members of an `enum.IntFlag` of yours that only some value has (``Access(1 << 20)``) stay in memory: the
+enum keeps them.
 """
 
 from __future__ import annotations
