@@ -155,7 +155,7 @@ def test_enums_with_values_of_any_kind_come_back_behind_what_is_filled_late() ->
         assert found[1:] == value[1:]
 
 
-@pytest.mark.parametrize("protocol", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", range(6))
 def test_many_that_hold_who_holds_them_come_back(protocol: int) -> None:
     shelves: collections.defaultdict[Any, Any] = collections.defaultdict(list)
     for number in range(2000):
@@ -166,6 +166,10 @@ def test_many_that_hold_who_holds_them_come_back(protocol: int) -> None:
     queue.extend(collections.deque([queue]) for _ in range(2000))
     again = CODEC.decode(KEY, pickle.dumps(queue, protocol))
     assert all(other[0] is again for other in again)
+    rows: list[Any] = []
+    rows.extend([rows] for _ in range(2000))
+    third = CODEC.decode(KEY, pickle.dumps(rows, protocol))
+    assert all(row[0] is third for row in third)
 
 
 def test_long_numbers_come_back_beside_decimals() -> None:

@@ -112,11 +112,12 @@ class Accounts:
                     flags |= LONG
         if not holder.own & ATOMIC:
             holder.work = work
-        holder.depth = depth
         holder.shown = shown
         holder.flags |= flags
-        if holder.is_held:
+        if holder.is_held:  # it may hold itself then, and nest no deeper: who looks at the object will tell
             self._hold_late(holder, items)
+            return
+        holder.depth = depth
         if recursing:
             self._nest(holder, recursing)
         if depth > self.max_depth:
