@@ -45,6 +45,7 @@ from hypothesis import strategies as st
 import attacks
 from children import Child, Line
 from hutch.codecs import SafePickle
+from hutch.codecs import depth as depth_module
 from hutch.codecs.depth import is_deep
 from hutch.codecs.glance import is_simple, look
 from hutch.codecs.opcodes import Walk, globals_of, walk
@@ -714,6 +715,22 @@ def test_is_deep_counts_containers(value: Any) -> None:
 
     for limit in range(1, 8):
         assert is_deep(value, limit) == (depth(value) > limit)
+
+
+def test_is_deep_looks_once_at_what_is_there_many_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: collections.Counter[int] = collections.Counter()
+    look_at = depth_module._parts
+
+    def counted(part: Any) -> Any:
+        if type(part) is not int:
+            looked_at[id(part)] += 1
+        return look_at(part)
+
+    monkeypatch.setattr(depth_module, "_parts", counted)
+    shared: list[Any] = [[1, 2], (3, 4), {5: 6}, {7}, [[8]], Point(1, 2)]
+    value = [[part, part] for part in shared for _ in range(100)]
+    assert not is_deep(value, 100)
+    assert all(looked_at[id(part)] == 1 for part in shared)
 
 
 @given(values, st.integers(1, 9))

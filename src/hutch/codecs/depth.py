@@ -50,6 +50,8 @@ def is_deep(value: Any, max_depth: int, most: int = 0, *, is_tree: bool = False)
                     path.append((part, iter(held), [0]))
                     break
                 known = 1
+                if type(part) not in _LEAVES:  # it may be large, and be there many times
+                    depths[id(part)] = 1
             if known > below[0]:
                 below[0] = known
         else:
