@@ -371,6 +371,7 @@ NO_NUMBERS = {
     "by another name later": FIRST + b"\x8c\x03abc\x94h\x02)\x81\x94}\x94h\x06K\x05sb",
     "of a class whose name comes first": UUID[:-2] + UUID + b")\x81\x94}\x94(\x8c\x03int\x94]ub",
     "hidden in a text": FIRST + b"\x8c\x0ah\x02)\x81\x94}\x94h\x05\x8ah\x02)\x81\x94}\x94(h\x05]ubK\x01K\x01",
+    "of a class that is fetched in another way": FIRST + b"]\x94j\x02\0\0\0)\x81\x94}\x94h\x05h\x06sb",
     "of a class that was called": UUID + b"\x8c\x03int\x94\x85R",
 }
 
@@ -447,17 +448,64 @@ def test_a_glance_tells_no_uuid_whose_class_is_named_again(how: str, monkeypatch
         CODEC.decode(KEY, data)
 
 
-def test_a_glance_does_not_tell_decimals_of_digits() -> None:
-    """A tuple of digits, which is there once and copied each time."""
+DIGITS = b"K\x01\x94K\x00(" + b"h\x03" * 500 + b"tK\x00\x87\x85\x94"  # 3, 4: the digits of a Decimal are in a tuple
+NOT_FLAT = b"K\x01\x8c\x01a\x86\x85"
+DECIMALS = named("decimal", "Decimal") + b"\x8c\x015\x94\x85\x94R\x94"  # 0, 1, 2; 3, 4, 5
+OLD_DECIMALS = b"cdecimal\nDecimal\nq\x02X\x01\x00\x00\x005q\x03\x85q\x04Rq\x05"
+ONE_TEXT = {
+    "one": DECIMALS,
+    "two": DECIMALS + b"h\x02\x8c\x016\x94\x85\x94R\x94",
+    "one that is there twice": DECIMALS + b"h\x05",
+    "as protocol 2 has them": OLD_DECIMALS + b"h\x02X\x01\x00\x00\x006q\x06\x85q\x07Rq\x08",
+}
+NO_TEXT = {
+    "of digits": named("decimal", "Decimal") + DIGITS + b"h\x02h\x04R",
+    "of digits later": DECIMALS + b"K\x00K\x01\x85K\x00\x87\x85\x94" + b"h\x02h\x06R",
+    "of digits later, fetched in another way": DECIMALS + b"K\x00K\x01\x85K\x00\x87\x85\x94" + b"j\x02\0\0\0h\x06R",
+    "named again": DECIMALS + DECIMALS[:-1] + b"K\x00K\x01\x85K\x00\x87\x85R",
+    "named again, and not put into the memo": DECIMALS + named("decimal", "Decimal")[:-1] + b"h\x04R",
+    "named by a line": DECIMALS + b"cdecimal\nDecimal\nh\x04R",
+    "the class itself": DECIMALS + b"h\x02",
+    "of two texts": DECIMALS + b"h\x02\x8c\x016\x94\x8c\x016\x94\x86\x94R\x94",
+    "as protocol 2 has them": OLD_DECIMALS + b"h\x02h\x04R",
+    "put where something else was": OLD_DECIMALS + b"h\x02q\x09h\x04R",
+    "put twice": OLD_DECIMALS.replace(b"q\x02", b"q\x02q\x09") + b"h\x09h\x04R",
+}
 
-    def data(count: int) -> bytes:
-        digits = b"K\x01\x94K\x00(" + b"h\x03" * 5000 + b"tK\x00\x87\x85\x94"
-        return body(named("decimal", "Decimal") + digits + b"h\x02h\x04R" * count)
 
+def is_old(entries: bytes) -> bool:
+    return entries.startswith(b"c")
+
+
+@pytest.mark.parametrize("name", ONE_TEXT)
+def test_a_glance_tells_decimals(name: str) -> None:
+    entries = ONE_TEXT[name] + NOT_FLAT
+    data = (b"\x80\x02](" if is_old(entries) else b"\x80\x04](") + entries + b"e."
     for first in range(12):
-        assert look(data(3), CODEC._names, 1000, first) is None
-    with pytest.raises(CodecError, match=r"uses decimal\.Decimal"):
-        CODEC.decode(KEY, data(3))
+        assert look(data, CODEC._names, 1000, first) is not None
+    assert decimal.Decimal(5) in CODEC.decode(KEY, data)
+
+
+@pytest.mark.parametrize("name", NO_TEXT)
+def test_a_glance_tells_no_decimal_of_anything_else(name: str) -> None:
+    entries = NO_TEXT[name] + NOT_FLAT
+    for padding in (b"", b"\x8c\xff" + b"h\x02" * 127 + b"x", (b"\x8c\xff" + b"h\x02" * 127 + b"x") * 300):
+        data = (b"\x80\x02](" if is_old(entries) else b"\x80\x04](") + entries + padding + b"e."
+        for first in range(12):
+            assert look(data, CODEC._names, 1000, first) is None
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_glance_tells_many_rows_with_decimals(protocol: int) -> None:
+    """Among numbers that look like the opcode which fetches the class."""
+    rows = [(n, f"name {n}", n / 4, decimal.Decimal(n) / 4) for n in range(6000)]
+    data = pickle.dumps(rows, protocol)
+    found = look(data, CODEC._names, 1000)
+    assert found is not None
+    assert CODEC.decode(KEY, data) == rows
+    bad = data[:-2] + NO_TEXT["of digits"].replace(b"h\x03", b"N").replace(b"h\x02h\x04", b"h\x02N\x85") + data[-2:]
+    for first in range(12):
+        assert look(bad, CODEC._names, 1000, first) is None
 
 
 @pytest.mark.parametrize("between", [b"\x95" + bytes(8), b"q\x09", b"(e", b""])

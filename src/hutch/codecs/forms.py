@@ -27,6 +27,7 @@ __all__ = [
     "NO_SHARING",
     "NO_TUPLES",
     "Form",
+    "find_no_text",
     "find_others",
     "find_pairs",
     "find_singles",
@@ -34,6 +35,7 @@ __all__ = [
     "is_named",
     "is_number",
     "is_pair",
+    "is_text",
     "is_zone",
     "simple",
     "sized",
@@ -57,6 +59,11 @@ _FETCH_LONG = rb"j(?!.{4}" + _NAME + rb").{4}"
 _FETCH = rb"h(?!." + _NAME + rb").|" + _FETCH_LONG
 # BINGET and what comes next, if that is text or a number. The same as above: a text before STACK_GLOBAL is no match.
 _FETCH_AND_ATOM = rb"h.(?:K.|" + _TEXT + rb"(?!\x94\x93)|M..|G.{8}|J.{4}|(?=[^\x8c]))"
+
+_FRAME = rb"(?:\x95.{8})?+"
+_OF_TEXT = (
+    _FRAME + rb"(?:\x8c" + _SHORT + rb"|X" + _LONG + rb")" + _ANY_MEMO + _FRAME + rb"\x85" + _ANY_MEMO + _FRAME + rb"R"
+)
 
 
 def _run(bare: bytes, *tokens: bytes, counted: bool) -> bytes:
@@ -96,15 +103,27 @@ _BARE = (
 )
 
 
-def _plain(kind: int, *, counted: bool, shares: bool) -> bytes:
-    """Of a kind that does not look at what stands where."""
+def _plain(kind: int, *, counted: bool, shares: bool, watched: int = -1) -> bytes:
+    """Of a kind that does not look at what stands where.
+
+    Args:
+        watched: what is fetched by this number is called with one text.
+    """
     short: tuple[bytes, ...] = (_TEXT, rb"K.") if counted else (rb"[Kq].",)
-    if shares:
-        short = (_FETCH_AND_ATOM, *short, _FETCH_LONG) if counted else (rb"[Kqh].", rb"j.{4}")
+    other = other_long = b""
+    if watched >= 0:
+        index = re.escape(bytes((watched,)))
+        other, other_long = rb"(?!" + index + rb")", rb"(?!" + index + rb"\x00\x00\x00)"
+        short = (rb"h" + index + _OF_TEXT, *short)
+    if shares and counted:
+        short = (*short[:-2], rb"h" + other + _FETCH_AND_ATOM[1:], *short[-2:], rb"j" + other_long + _FETCH_LONG[1:])
+    elif shares:
+        short = (*short[:-1], rb"[Kq].", rb"h" + other + rb".", rb"j" + other_long + rb".{4}")
     bare = _BARE[2 if kind == NO_SHARING else kind]
     return _run(bare, *short, counted=counted)
 
 
+_MOST_RUNS = 64  # of one form that are kept
 MOST_PARTS = 64  # of a tuple, where things are used twice: that many parts are hashed for two bytes or more
 
 
@@ -259,16 +278,17 @@ class Form:
         self.kind = kind
         self.counted = counted
         self.is_alone = kind == NO_SHARING
-        self._runs: dict[tuple[bool, bool], Callable[..., Any]] = {}
+        self._runs: dict[tuple[bool, bool, int], Callable[..., Any]] = {}
 
-    def run(self, *, shares: bool, framed: bool) -> Callable[..., Any]:
+    def run(self, *, shares: bool, framed: bool, watched: int = -1) -> Callable[..., Any]:
         """Matches as many opcodes as there are, from where it is told to.
 
         Args:
             shares: things may be used twice.
             framed: a FRAME may come between a tuple and its parts; else only where nothing depends on what comes next.
+            watched: the number of what may only be called with one text; -1: of nothing.
         """
-        found = self._runs.get((shares, framed))
+        found = self._runs.get((shares, framed, watched))
         if found is None:
             if self.kind == BUILT:
                 pattern = _built(counted=self.counted, framed=framed)
@@ -277,8 +297,10 @@ class Form:
             elif self.kind == FLAT:
                 pattern = _flat(counted=self.counted, shares=shares, framed=framed)
             else:
-                pattern = _plain(self.kind, counted=self.counted, shares=shares and not self.is_alone)
-            found = self._runs[shares, framed] = re.compile(pattern, re.DOTALL).match
+                pattern = _plain(self.kind, counted=self.counted, shares=shares and not self.is_alone, watched=watched)
+            if len(self._runs) > _MOST_RUNS:
+                self._runs.clear()
+            found = self._runs[shares, framed, watched] = re.compile(pattern, re.DOTALL).match
         return found
 
 
@@ -354,3 +376,15 @@ def find_others(cls: bytes, name: bytes) -> Callable[..., Any]:
     """
     pattern = re.escape(cls) + rb"(?!" + _OF_NUMBER + re.escape(name) + _NUMBER + rb")"
     return re.compile(pattern, re.DOTALL).search
+
+
+#: What makes a Decimal, behind its class: a call with one text. The class is put into the memo first.
+is_text = re.compile(
+    rb"(?:\x94|q(?P<short>.)|r(?P<long>.{4}))" + _OF_TEXT,
+    re.DOTALL,
+).match
+
+
+def find_no_text(cls: bytes) -> Callable[..., Any]:
+    """Search for a class that is fetched by that opcode where no call with one text follows."""
+    return re.compile(re.escape(cls) + rb"(?!" + _OF_TEXT + rb")", re.DOTALL).search

@@ -49,8 +49,10 @@ from hutch.codecs.forms import (
     DICTS,
     FLAT,
     MOST_PARTS,
+    NO_HASHING,
     NO_SHARING,
     NO_TUPLES,
+    find_no_text,
     find_others,
     find_pairs,
     find_singles,
@@ -58,6 +60,7 @@ from hutch.codecs.forms import (
     is_named,
     is_number,
     is_pair,
+    is_text,
     is_zone,
     simple,
 )
@@ -78,6 +81,8 @@ _DEPTH_OF_FLAT = 8  # a moment, its zone, and the difference in that; or a path,
 _ZONE = b"\x8c\x08timezone\x94\x93"
 _UUID_NAME = b"\x8c\x04UUID\x94\x93"
 _UUID = _UUID_NAME + b"\x94"
+_DECIMAL_NAME, _DECIMAL_LINES = b"\x8c\x07Decimal\x94\x93", b"cdecimal\nDecimal\n"
+_MANY_BYTES = 1 << 16  # of a pickle that is looked at twice: it takes some milliseconds to prepare for that
 _FRAME_BYTES = 1 << 16  # picklers begin another frame when there are as many
 _MOST_FETCHED = 64  # different things in pairs; each takes a search
 _MOST_BYTES = 1 << 22  # where there are such: what one search has dealt with hides nothing from the next
@@ -214,6 +219,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
         opcodes = size  # with their arguments, but without long texts
         longest = 0  # of those
         named = pairs = has_numbers = False
+        decimal, watched = 0, -1  # where it is, behind its name; its number in the memo, once that is watched
         zones: set[int] = set()
         while at < size:
             found = run(data, at)
@@ -233,6 +239,18 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     break
                 if kind == NO_TUPLES and named and 8 * size * data.count(b"b") > most_copied(size):
                     break  # each BUILD may set the same state, of no more items than there are bytes
+                if decimal and watched < 0:
+                    index = _watched(data, decimal, form.counted, memo or _Memo(data))
+                    if index < 0:
+                        break
+                    if any(find_no_text(fetch)(data) for fetch in _fetches(index)):
+                        if size < _MANY_BYTES or index > 0xFF:
+                            break
+                        # Once more: what was found may be a part of text or of a number.
+                        watched = index
+                        run = form.run(shares=shares, framed=framed, watched=watched)
+                        at, opcodes, named, decimal = 0, size, False, 0
+                        continue
                 if has_numbers and not _are_numbers(data, memo or _Memo(data)):
                     break
                 is_flat = kind in (FLAT, BUILT)
@@ -255,6 +273,10 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 at += 1
             elif op == 0x63 and kind != NO_SHARING and (behind := names[kind].behind(data, at + 1)):  # GLOBAL
                 named = True
+                if kind == NO_HASHING and data.endswith(_DECIMAL_LINES, 0, behind):
+                    if decimal or form.counted:
+                        break
+                    decimal = behind
                 at = behind
                 continue
             elif op in _LONG:
@@ -272,7 +294,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     at = behind
                 elif not shares and not form.is_alone:
                     shares = True
-                    run = form.run(shares=True, framed=framed)
+                    run = form.run(shares=True, framed=framed, watched=watched)
                     if kind == FLAT:  # from the beginning: a long tuple that came before may be what is fetched
                         at, opcodes, named = 0, size, False
                         zones.clear()
@@ -281,6 +303,10 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     break
             else:
                 break
+            if kind == NO_HASHING and data.endswith(_DECIMAL_NAME, 0, at):
+                if decimal or not form.counted:
+                    break
+                decimal = at
             if kind == BUILT and data.endswith(_UUID_NAME, 0, at):
                 # There is one place where it is named, and whatever it is used for is fetched from the memo.
                 if has_numbers or not form.counted or data[at : at + 1] != b"\x94":
@@ -333,7 +359,26 @@ def _are_numbers(data: bytes, memo: _Memo) -> bool:
     elif memo.text(memo.place(int.from_bytes(name[1:], "little"))) != b"int":
         return False
     # Wherever the class is fetched, what comes next is looked at from there, whatever else has these bytes.
-    return cls >= 0 and find_others(_fetch(cls), name)(data) is None
+    return cls >= 0 and not any(find_others(fetch, name)(data) for fetch in _fetches(cls))
+
+
+def _watched(data: bytes, at: int, counted: bool, memo: _Memo) -> int:
+    """The number in the memo of what makes Decimals; -1 where it is called with something else than one text first.
+
+    Args:
+        at: behind the one place where the class is named.
+        counted: the memo is filled by MEMOIZE alone.
+    """
+    first = is_text(data, at)
+    if first is None or (data[at] == 0x94) is not counted:
+        return -1
+    return memo.index(at - 1) if counted else int.from_bytes(first["short"] or first["long"], "little")
+
+
+def _fetches(index: int) -> list[bytes]:
+    """The opcodes that do."""
+    long = b"j" + index.to_bytes(4, "little")
+    return [long] if index > 0xFF else [b"h" + bytes((index,)), long]
 
 
 def _fetch(index: int) -> bytes:

@@ -67,6 +67,7 @@ _FEW_BYTES = 300  # of a pickle that is told sooner as a whole than piece by pie
 _MANY_BYTES = 4 << 10  # of one that uses things twice, where a glance takes longer
 # What is known of one that does, as of one found at a glance: `hutch.codecs.templates` says why it is not deep.
 _KNOWN = (True, False, True, 0)
+_DECIMAL = ("decimal", "Decimal")
 # Where a glance takes longer than it takes to compare a pickle with templates.
 _SLOW_KINDS = (NO_HASHING, FLAT, BUILT)
 
@@ -142,7 +143,7 @@ class SafePickle(Codec):
         self._unpickler = Restricted
         self._names = (
             self._names_of(lambda entry: entry.takes_state or entry.begins_empty),
-            self._names_of(lambda entry: entry.is_callable),
+            self._names_of(lambda entry: entry.is_callable or entry.where == _DECIMAL),
             self._names_of(lambda entry: entry.is_free or entry.has_members or entry.is_row),
             Names(()),
             self._names_of(lambda entry: entry.has_no_state or entry.where == UUID),
