@@ -395,7 +395,7 @@ def test_a_glance_tells_no_uuid_of_anything_else(name: str, monkeypatch: pytest.
         assert found is None
     with pytest.raises(CodecError):
         CODEC.decode(KEY, data)
-    monkeypatch.setattr(glance, "_are_numbers", lambda *given: True)
+    monkeypatch.setattr(glance, "_watched", lambda *given: (0x70, b"h\x70"))
     assert look(data, CODEC._names, 1000) is not None  # it was refused for that alone
 
 
@@ -441,7 +441,7 @@ AGAIN = {
 def test_a_glance_tells_no_uuid_whose_class_is_named_again(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what does not go through the memo, nobody would look what comes next."""
     data = body(FIRST + AGAIN[how] + b")\x81\x94}\x94(\x8c\x03int\x94K\x01\x8c\x07is_safe\x94]ub")
-    monkeypatch.setattr(glance, "_are_numbers", lambda *given: True)
+    monkeypatch.setattr(glance, "_watched", lambda *given: (0x70, b"h\x70"))
     for first in range(12):
         assert look(data, CODEC._names, 1000, first) is None
     with pytest.raises(CodecError):

@@ -12,11 +12,14 @@ What often comes together is one alternative (a key that is fetched and its valu
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    Watched: TypeAlias = tuple[int, bytes]
 
 __all__ = [
     "BUILT",
@@ -27,7 +30,6 @@ __all__ = [
     "NO_SHARING",
     "NO_TUPLES",
     "Form",
-    "find_no_text",
     "find_others",
     "find_pairs",
     "find_singles",
@@ -41,6 +43,7 @@ __all__ = [
     "sized",
 ]
 
+_MOST_RUNS = 64  # of one form that are kept
 NO_TUPLES, NO_HASHING, FLAT, NO_SHARING, BUILT, DICTS = KINDS = range(6)
 
 
@@ -56,7 +59,8 @@ _ANY_MEMO, _COUNTED_MEMO = rb"(?:\x94|q.|r..\x00\x00)?+", rb"\x94?+"
 # BINGET and LONG_BINGET, but not of the module of a class whose name and STACK_GLOBAL come next.
 _NAME = rb"\x8c.[\w.]++\x94\x93"
 _FETCH_LONG = rb"j(?!.{4}" + _NAME + rb").{4}"
-_FETCH = rb"h(?!." + _NAME + rb").|" + _FETCH_LONG
+_FETCH_SHORT = rb"h(?!." + _NAME + rb")."
+_FETCH = _FETCH_SHORT + rb"|" + _FETCH_LONG
 # BINGET and what comes next, if that is text or a number. The same as above: a text before STACK_GLOBAL is no match.
 _FETCH_AND_ATOM = rb"h.(?:K.|" + _TEXT + rb"(?!\x94\x93)|M..|G.{8}|J.{4}|(?=[^\x8c]))"
 
@@ -64,6 +68,13 @@ _FRAME = rb"(?:\x95.{8})?+"
 _OF_TEXT = (
     _FRAME + rb"(?:\x8c" + _SHORT + rb"|X" + _LONG + rb")" + _ANY_MEMO + _FRAME + rb"\x85" + _ANY_MEMO + _FRAME + rb"R"
 )
+_OF_NUMBER = _FRAME + rb"\)" + _FRAME + rb"\x81\x94?" + _FRAME + rb"\}\x94?" + _FRAME
+_NUMBER = _FRAME + rb"(?:\x8a" + _SHORT + rb"|K.|M..|J....)" + _FRAME + rb"s" + _FRAME + rb"b"
+
+
+def _watched_use(name: bytes) -> bytes:
+    """What comes behind a class that is watched: a call with one text, or a new object and its state, of that name."""
+    return _OF_NUMBER + re.escape(name) + _NUMBER if name else _OF_TEXT
 
 
 def _run(bare: bytes, *tokens: bytes, counted: bool) -> bytes:
@@ -103,18 +114,23 @@ _BARE = (
 )
 
 
-def _plain(kind: int, *, counted: bool, shares: bool, watched: int = -1) -> bytes:
-    """Of a kind that does not look at what stands where.
+def _watch(watched: Watched | None) -> tuple[tuple[bytes, ...], bytes, bytes]:
+    """The one use of a class that is watched, and what is no index of it, in one byte and in four."""
+    if watched is None:
+        return (), b"", b""
+    index = re.escape(bytes((watched[0],)))
+    return (
+        (rb"h" + index + _watched_use(watched[1]),),
+        rb"(?!" + index + rb")",
+        rb"(?!" + index + rb"\x00\x00\x00)",
+    )
 
-    Args:
-        watched: what is fetched by this number is called with one text.
-    """
+
+def _plain(kind: int, *, counted: bool, shares: bool, watched: Watched | None = None) -> bytes:
+    """Of a kind that does not look at what stands where."""
     short: tuple[bytes, ...] = (_TEXT, rb"K.") if counted else (rb"[Kq].",)
-    other = other_long = b""
-    if watched >= 0:
-        index = re.escape(bytes((watched,)))
-        other, other_long = rb"(?!" + index + rb")", rb"(?!" + index + rb"\x00\x00\x00)"
-        short = (rb"h" + index + _OF_TEXT, *short)
+    use, other, other_long = _watch(watched)
+    short = (*use, *short)
     if shares and counted:
         short = (*short[:-2], rb"h" + other + _FETCH_AND_ATOM[1:], *short[-2:], rb"j" + other_long + _FETCH_LONG[1:])
     elif shares:
@@ -123,7 +139,6 @@ def _plain(kind: int, *, counted: bool, shares: bool, watched: int = -1) -> byte
     return _run(bare, *short, counted=counted)
 
 
-_MOST_RUNS = 64  # of one form that are kept
 MOST_PARTS = 64  # of a tuple, where things are used twice: that many parts are hashed for two bytes or more
 
 
@@ -208,11 +223,13 @@ def _flat(*, counted: bool, shares: bool, framed: bool) -> bytes:
     return _START + bare + rb"(?:(?:" + common + rb")" + bare + rb")*+"
 
 
-def _built(*, counted: bool, framed: bool) -> bytes:
+def _built(*, counted: bool, framed: bool, watched: Watched | None = None) -> bytes:
     """Flat tuples, and objects whose state is a dict that was made for them: see `hutch.codecs.glance`."""
     frame = rb"(?:\x95.{8})?+"
     memo = (_COUNTED_MEMO if counted else _ANY_MEMO) + frame
-    fetch = _FETCH if counted else rb"h.|j.{4}"
+    use, other, other_long = _watch(watched)
+    short, long = (_FETCH_SHORT[1:], _FETCH_LONG[1:]) if counted else (rb".", rb".{4}")
+    fetch = rb"h" + other + short + rb"|j" + other_long + long
     atom = _atom(counted=counted, framed=framed)
     mark = rb"\(" + frame + rb"(?!u)"
     opened = rb"(?:\}" + memo + mark + rb")?+"  # a dict to be filled, where nothing below has a state
@@ -222,6 +239,7 @@ def _built(*, counted: bool, framed: bool) -> bytes:
     unit = _tuples(atom, memo, call, _PAIR if counted else b"", rb"|\}" + memo + mark)
     field = rb"(?:" + fetch + rb"|" + atom + rb")"
     tokens = (
+        *use,
         fetch,
         unit,
         rb"u" + frame + nothing + rb"(?:b" + frame + opened + rb"|" + mark + rb"|" + opened + rb")",
@@ -278,20 +296,20 @@ class Form:
         self.kind = kind
         self.counted = counted
         self.is_alone = kind == NO_SHARING
-        self._runs: dict[tuple[bool, bool, int], Callable[..., Any]] = {}
+        self._runs: dict[tuple[bool, bool, Watched | None], Callable[..., Any]] = {}
 
-    def run(self, *, shares: bool, framed: bool, watched: int = -1) -> Callable[..., Any]:
+    def run(self, *, shares: bool, framed: bool, watched: Watched | None = None) -> Callable[..., Any]:
         """Matches as many opcodes as there are, from where it is told to.
 
         Args:
             shares: things may be used twice.
             framed: a FRAME may come between a tuple and its parts; else only where nothing depends on what comes next.
-            watched: the number of what may only be called with one text; -1: of nothing.
+            watched: a class of which there is one use only: its number in the memo, and a name as for `find_others`.
         """
         found = self._runs.get((shares, framed, watched))
         if found is None:
             if self.kind == BUILT:
-                pattern = _built(counted=self.counted, framed=framed)
+                pattern = _built(counted=self.counted, framed=framed, watched=watched)
             elif self.kind == DICTS:
                 pattern = _dicts(framed=framed)
             elif self.kind == FLAT:
@@ -358,23 +376,21 @@ find_singles = tuple(
     re.compile(rb"\x85(?<=(" + fetch + rb"\x85))", re.DOTALL).search for fetch in (rb"h(.)", rb"j(.{4})")
 )
 
-_NUMBER = rb"(?:\x8a" + _SHORT + rb"|K.|M..|J....)sb"
-_OF_NUMBER = rb"\)\x81\x94?\}\x94?"
-
 #: What makes a UUID, behind its class: an object whose state is a dict of one int, by its name or by what is fetched.
 is_number = re.compile(
     _OF_NUMBER + rb"(?:(?P<named>\x8c\x03int)\x94?|(?P<fetched>h.|j.{4}))" + _NUMBER, re.DOTALL
 ).match
 
 
+@lru_cache(_MOST_RUNS)
 def find_others(cls: bytes, name: bytes) -> Callable[..., Any]:
     """Search for a class that is fetched where the same does not follow.
 
     Args:
         cls: the opcode that fetches it.
-        name: the opcode that fetches the name of the number.
+        name: the opcode that fetches the name of the number; b"" of what is called with one text.
     """
-    pattern = re.escape(cls) + rb"(?!" + _OF_NUMBER + re.escape(name) + _NUMBER + rb")"
+    pattern = re.escape(cls) + rb"(?!" + _watched_use(name) + rb")"
     return re.compile(pattern, re.DOTALL).search
 
 
@@ -383,8 +399,3 @@ is_text = re.compile(
     rb"(?:\x94|q(?P<short>.)|r(?P<long>.{4}))" + _OF_TEXT,
     re.DOTALL,
 ).match
-
-
-def find_no_text(cls: bytes) -> Callable[..., Any]:
-    """Search for a class that is fetched by that opcode where no call with one text follows."""
-    return re.compile(re.escape(cls) + rb"(?!" + _OF_TEXT + rb")", re.DOTALL).search

@@ -27,8 +27,10 @@ stands right behind SETITEMS. So its object is what was below when the dict was 
 empty tuple, which is never a member), or what has no state: an atom, a list, a dict, or nothing at all. (The state of
 one field only is told as a whole, from NEWOBJ to BUILD.)
 
-A UUID is made by BUILD, too, which hashes what it is given. So in *built*, that class is named in one place, and
-whatever fetches it is looked at once more: an int must follow, and nothing else. In the others there is no UUID.
+Two classes are *watched*: each is named in one place, and whatever fetches it is looked at once more, as another use of
+it takes long. In *built*, a UUID is made of an int, and nothing else, since BUILD hashes what it is given. Where there is
+*no hashing*, a Decimal is made of one text, since of a tuple it copies all digits. In the others there is no UUID; and
+no Decimal of digits, as tuples are flat.
 
 BUILD copies a dict, item by item. In *built* that has just been made; where there are *no tuples*, it may be the same
 one each time, so there must be few of both.
@@ -52,7 +54,6 @@ from hutch.codecs.forms import (
     NO_HASHING,
     NO_SHARING,
     NO_TUPLES,
-    find_no_text,
     find_others,
     find_pairs,
     find_singles,
@@ -69,6 +70,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from hutch.codecs.forms import Watched
+
 __all__ = ["Names", "is_simple", "look"]
 
 _LONG = {0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # BINUNICODE, BINBYTES, BINUNICODE8, BINBYTES8: size of the size
@@ -79,9 +82,9 @@ _NESTING = (b"\x81\x85\x86\x87\x90\x91Rabestu", b")]t}R\x81\x85\x86\x87\x8f\x91"
 _NESTING_IF_FLAT = (b"]}R\x81\x8f\x91", b"\x90\x91abesu")
 _DEPTH_OF_FLAT = 8  # a moment, its zone, and the difference in that; or a path, its parts, and their texts
 _ZONE = b"\x8c\x08timezone\x94\x93"
-_UUID_NAME = b"\x8c\x04UUID\x94\x93"
-_UUID = _UUID_NAME + b"\x94"
-_DECIMAL_NAME, _DECIMAL_LINES = b"\x8c\x07Decimal\x94\x93", b"cdecimal\nDecimal\n"
+# Classes that may be used in one way only, where they are named.
+_WATCHED = {NO_HASHING: b"\x8c\x07Decimal\x94\x93", BUILT: b"\x8c\x04UUID\x94\x93"}
+_DECIMAL_LINES = b"cdecimal\nDecimal\n"
 _MANY_BYTES = 1 << 16  # of a pickle that is looked at twice: it takes some milliseconds to prepare for that
 _FRAME_BYTES = 1 << 16  # picklers begin another frame when there are as many
 _MOST_FETCHED = 64  # different things in pairs; each takes a search
@@ -218,8 +221,8 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
         at = 0
         opcodes = size  # with their arguments, but without long texts
         longest = 0  # of those
-        named = pairs = has_numbers = False
-        decimal, watched = 0, -1  # where it is, behind its name; its number in the memo, once that is watched
+        named = pairs = False
+        named_at, watched = 0, None  # where the class is that is watched, behind its name; what is known of it then
         zones: set[int] = set()
         while at < size:
             found = run(data, at)
@@ -239,20 +242,18 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     break
                 if kind == NO_TUPLES and named and 8 * size * data.count(b"b") > most_copied(size):
                     break  # each BUILD may set the same state, of no more items than there are bytes
-                if decimal and watched < 0:
-                    index = _watched(data, decimal, form.counted, memo or _Memo(data))
-                    if index < 0:
+                if named_at and watched is None:
+                    watched = _watched(kind, data, named_at, form.counted, memo or _Memo(data))
+                    if watched is None:
                         break
-                    if any(find_no_text(fetch)(data) for fetch in _fetches(index)):
-                        if size < _MANY_BYTES or index > 0xFF:
+                    if any(find_others(fetch, watched[1])(data) for fetch in _fetches(watched[0])):
+                        if size < _MANY_BYTES or watched[0] > 0xFF:
                             break
                         # Once more: what was found may be a part of text or of a number.
-                        watched = index
                         run = form.run(shares=shares, framed=framed, watched=watched)
-                        at, opcodes, named, decimal = 0, size, False, 0
+                        at, opcodes, named, named_at = 0, size, False, 0
+                        zones.clear()
                         continue
-                if has_numbers and not _are_numbers(data, memo or _Memo(data)):
-                    break
                 is_flat = kind in (FLAT, BUILT)
                 most = max_depth - _DEPTH_OF_FLAT if is_flat else max_depth
                 recurses = deep = False
@@ -274,9 +275,9 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
             elif op == 0x63 and kind != NO_SHARING and (behind := names[kind].behind(data, at + 1)):  # GLOBAL
                 named = True
                 if kind == NO_HASHING and data.endswith(_DECIMAL_LINES, 0, behind):
-                    if decimal or form.counted:
+                    if named_at or form.counted:
                         break
-                    decimal = behind
+                    named_at = behind
                 at = behind
                 continue
             elif op in _LONG:
@@ -303,15 +304,11 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     break
             else:
                 break
-            if kind == NO_HASHING and data.endswith(_DECIMAL_NAME, 0, at):
-                if decimal or not form.counted:
-                    break
-                decimal = at
-            if kind == BUILT and data.endswith(_UUID_NAME, 0, at):
+            if data.endswith(_WATCHED.get(kind, ()), 0, at):
                 # There is one place where it is named, and whatever it is used for is fetched from the memo.
-                if has_numbers or not form.counted or data[at : at + 1] != b"\x94":
+                if named_at or not form.counted or data[at : at + 1] != b"\x94":
                     break
-                has_numbers = True
+                named_at = at
             if kind in (FLAT, BUILT) and form.counted and data.endswith(_ZONE, 0, at):
                 if memo is None:
                     memo = _Memo(data)
@@ -339,40 +336,32 @@ def _most_gone_over(data: bytes, kind: int, longest: int) -> int:
     return most
 
 
-def _are_numbers(data: bytes, memo: _Memo) -> bool:
-    """Whether each UUID is made of an int, which is set at once. O(len(data)).
-
-    It may say no, as bytes that look like the class may be anything.
-    """
-    if data.count(_UUID) != 1:
-        return False
-    at = data.index(_UUID) + len(_UUID)
-    first = is_number(data, at)
-    if first is None:
-        return False
-    cls, name = memo.index(at - 2), first["fetched"]
-    if name is None:
-        index = memo.index(first.start("named"))
-        if index < 0:
-            return False
-        name = _fetch(index)
-    elif memo.text(memo.place(int.from_bytes(name[1:], "little"))) != b"int":
-        return False
-    # Wherever the class is fetched, what comes next is looked at from there, whatever else has these bytes.
-    return cls >= 0 and not any(find_others(fetch, name)(data) for fetch in _fetches(cls))
-
-
-def _watched(data: bytes, at: int, counted: bool, memo: _Memo) -> int:
-    """The number in the memo of what makes Decimals; -1 where it is called with something else than one text first.
+def _watched(kind: int, data: bytes, at: int, counted: bool, memo: _Memo) -> Watched | None:
+    """What is to be looked for, of a class that may be used in one way only: Decimals of one text, UUIDs of one int.
 
     Args:
         at: behind the one place where the class is named.
         counted: the memo is filled by MEMOIZE alone.
+
+    Returns:
+        Its number in the memo, and the opcode that fetches the name of an int, or b"". None where its first use is
+        another one.
     """
-    first = is_text(data, at)
-    if first is None or (data[at] == 0x94) is not counted:
-        return -1
-    return memo.index(at - 1) if counted else int.from_bytes(first["short"] or first["long"], "little")
+    if kind == NO_HASHING:
+        first = is_text(data, at)
+        if first is None or (data[at] == 0x94) is not counted:
+            return None
+        index = memo.index(at - 1) if counted else int.from_bytes(first["short"] or first["long"], "little")
+        return (index, b"") if index >= 0 else None
+    first = is_number(data, at + 1)
+    if first is None:
+        return None
+    index, name = memo.index(at - 1), first["fetched"]
+    if name is None:
+        name = _fetch(memo.index(first.start("named")))
+    elif memo.text(memo.place(int.from_bytes(name[1:], "little"))) != b"int":
+        return None
+    return (index, name) if index >= 0 and name else None
 
 
 def _fetches(index: int) -> list[bytes]:
@@ -382,7 +371,9 @@ def _fetches(index: int) -> list[bytes]:
 
 
 def _fetch(index: int) -> bytes:
-    """The opcode that fetches what has that number in the memo."""
+    """The opcode that fetches what has that number in the memo; b"" if it has none."""
+    if index < 0:
+        return b""
     return b"h" + bytes((index,)) if index < 256 else b"j" + index.to_bytes(4, "little")
 
 
