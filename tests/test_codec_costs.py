@@ -18,6 +18,7 @@ import attacks
 from attacks import global_, text
 from hutch.codecs import SafePickle, glance, granted
 from hutch.codecs.glance import look
+from hutch.codecs.opcodes import Walk
 from hutch.errors import CodecError, LimitError
 
 KEY = b"key"
@@ -301,6 +302,9 @@ def test_queues_that_hold_who_holds_them_come_back() -> None:
     assert list(found)[1:] == list(queue)[1:]
 
 
+NODE = global_(__name__, "Node")
+
+
 def doubled_late(cls: bytes, state: Callable[[bytes], bytes], count: int) -> bytes:
     """Objects each of which is given a pair of the next one, when others hold it; the first pair is a key."""
     made = b"".join(
@@ -313,15 +317,14 @@ def doubled_late(cls: bytes, state: Callable[[bytes], bytes], count: int) -> byt
 
 def test_what_hashes_its_fields_is_no_key_once_it_was_filled_late() -> None:
     """Hashing the first of two dozen would take a minute, of fifty for ever."""
-    node = global_(__name__, "Node")
 
     def state(value: bytes) -> bytes:
         return b"}" + text("name") + value + b"s"
 
-    assert len(CODEC.decode(KEY, doubled_late(node, state, 4))) == 1
+    assert len(CODEC.decode(KEY, doubled_late(NODE, state, 4))) == 1
     with pytest.raises(LimitError, match=KEYS):
-        CODEC.decode(KEY, doubled_late(node, state, 24))
-    back = doubled_late(node, state, 4).replace(get(4) + state(b"K\x01"), get(4) + state(get(101)))
+        CODEC.decode(KEY, doubled_late(NODE, state, 24))
+    back = doubled_late(NODE, state, 4).replace(get(4) + state(b"K\x01"), get(4) + state(get(101)))
     with pytest.raises(LimitError, match="hashing it might not end"):
         CODEC.decode(KEY, back)
     number = global_("uuid", "UUID")
@@ -341,6 +344,22 @@ def test_cycles_of_what_is_hashed_come_back() -> None:
     again = CODEC.decode(KEY, CODEC.encode(KEY, [tree, set(tree)]))
     assert again[1] == set(tree)
     assert again[0][3].parent is again[0]
+
+
+def test_keys_that_are_gone_over_anew_are_counted() -> None:
+    """As soon as they are too many, no other one is looked at."""
+    late = NODE + put(0) + b"0" + get(0) + b")\x81" + put(1) + b"\x85" + put(2) + b"0"
+    late += get(1) + b"}" + text("name") + b"K\x01sb0"
+    wide = b"(" + (get(0) + b")\x81}" + text("name") + b"Nsb") * 500 + get(1) + b"t" + put(3) + b"0"
+
+    def data(count: int) -> bytes:
+        return b"\x80\x03" + late + wide + b"}(" + (get(3) + b"N") * count + b"u."
+
+    assert len(CODEC.decode(KEY, data(10))) == 1
+    walk = Walk(data(5000), CODEC, max_work=1 << 20)
+    with pytest.raises(LimitError, match=KEYS):
+        walk.run()
+    assert walk.work_left > -(1 << 20)
 
 
 # At a glance.

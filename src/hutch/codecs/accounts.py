@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_RECURSING", "Accounts", "most_copied"]
 
 _WORK_BYTES = 64  # of an int or of text that one unit of work goes over
+_WORK_PER_NOTE = 32  # to go over notes takes longer than to hash what they are about
 _LONG_BYTES = 32  # an int of more is LONG
 _DIGITS_PER_BYTE = 2  # of hexadecimal text, of which an int can be made
 _COMPARED_PER_WORK = 512  # of the square of an int's bytes
@@ -169,7 +170,10 @@ class Accounts:
                 if width > _LONG_BYTES:
                     self.work_left -= self._key_work
         if self.work_left < 0:
-            raise LimitError("has keys so long, or that share so many parts, that hashing them would not end")
+            self._refuse_keys()
+
+    def _refuse_keys(self) -> None:
+        raise LimitError("has keys so long, or that share so many parts, that hashing them would not end")
 
     def _work_now(self, key: Made) -> int:
         """Objects that a hash of it visits, where some of them were given more since others held them."""
@@ -193,9 +197,9 @@ class Accounts:
                     own = 1 + note.size + max(note.extent, 0) // _WORK_BYTES
                     works[id(note)] = own + sum(works[id(part)] for part in parts)
                 path.pop()
-            self.work_left -= 1 + len(parts)
+            self.work_left -= _WORK_PER_NOTE * (1 + len(parts))
             if self.work_left < 0:
-                break
+                self._refuse_keys()
         return max(works[id(key)], key.work)
 
     def _widen(self) -> None:

@@ -28,9 +28,9 @@ empty tuple, which is never a member), or what has no state: an atom, a list, a 
 one field only is told as a whole, from NEWOBJ to BUILD.)
 
 Two classes are *watched*: each is named in one place, and whatever fetches it is looked at once more, as another use of
-it takes long. In *built*, a UUID is made of an int, and nothing else, since BUILD hashes what it is given. Where there is
-*no hashing*, a Decimal is made of one text, since of a tuple it copies all digits. In the others there is no UUID; and
-no Decimal of digits, as tuples are flat.
+it takes long. In *built*, a UUID is made of an int, and nothing else, since BUILD hashes what it is given. Where there
+is *no hashing*, a Decimal is made of one text, since of a tuple it copies all digits. In the others there is no UUID;
+and no Decimal of digits, as tuples are flat.
 
 BUILD copies a dict, item by item. In *built* that has just been made; where there are *no tuples*, it may be the same
 one each time, so there must be few of both.
