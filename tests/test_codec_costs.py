@@ -6,6 +6,7 @@ import collections
 import decimal
 import enum
 import pickle
+import re
 import struct
 import uuid
 from collections.abc import Callable
@@ -784,6 +785,53 @@ def test_who_is_freed_by_recursion_is_told_by_its_class() -> None:
 def test_an_init_does_not_change_what_a_base_takes(name: str, arguments: bytes, call: bytes) -> None:
     with pytest.raises(CodecError, match=f"uses {__name__}.{name}"):
         CODEC.decode(KEY, b"\x80\x03" + global_(__name__, name) + arguments + call + b".")
+
+
+LIBRARY = {
+    "arrays of one list": (b"carray\narray\n", text("d") + b"](" + numbers(9000) + b"e\x86"),
+    "arrays of one text": (b"carray\narray\n", text("B") + b"B" + struct.pack("<I", 90_000) + bytes(90_000) + b"\x86"),
+    "elements of one dict": (
+        b"cxml.etree.ElementTree\nElement\n",
+        text("tag") + b"}(" + b"".join(text(f"a{number}") + text("x") for number in range(9000)) + b"u\x86",
+    ),
+    "generators of one seed": (b"crandom\nRandom\n", text("x" * 90_000) + b"\x85"),
+    "lists of one list": (b"ccollections\nUserList\n", text("x" * 90_000) + b"\x85"),
+}
+ALLOWING = SafePickle(["array.array", "xml.etree.ElementTree.Element", "random.Random", "collections.UserList"])
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_what_classes_of_the_library_copy_is_counted(name: str) -> None:
+    function, arguments = LIBRARY[name]
+    assert len(ALLOWING.decode(KEY, repeated(function, arguments, 3))) == 3
+    with pytest.raises(LimitError, match=COPIES):
+        ALLOWING.decode(KEY, repeated(function, arguments, 3000))
+
+
+def test_the_children_of_elements_are_copied_each_time() -> None:
+    def data(count: int) -> bytes:
+        element = b"cxml.etree.ElementTree\nElement\n"
+        children = b"](" + (element + text("a") + b"\x85R" + put(0) + get(0) * 5000) + b"e"
+        state = (
+            b"}(" + text("tag") + text("b") + text("_children") + children + text("attrib") + b"}" + text("text") + b"N"
+        )
+        state += text("tail") + b"Nu" + put(1) + b"0"
+        return b"\x80\x03" + state + b"(" + (element + text("b") + b"\x85R" + get(1) + b"b") * count + b"l."
+
+    assert len(ALLOWING.decode(KEY, data(5))) == 5
+    with pytest.raises(LimitError, match=COPIES):
+        ALLOWING.decode(KEY, data(3000))
+
+
+@pytest.mark.parametrize("name", ["array.array", "collections.UserList"])
+def test_no_sequence_is_given_a_slice_of_itself(name: str) -> None:
+    """Thirty times, and it has a billion items."""
+    module, _, cls = name.rpartition(".")
+    made = global_(module, cls) + (text("B") + b"C\x04aaaa\x86R" if cls == "array" else b"](NNNNe\x85R") + put(0)
+    slice_ = global_("builtins", "slice") + b"K\x00K\x00\x86R" + put(1) + b"0"
+    data = b"\x80\x03" + slice_ + made + (get(1) + get(0) + b"s") * 30 + b"."
+    with pytest.raises(CodecError, match=f"uses {re.escape(name)}"):
+        ALLOWING.decode(KEY, data)
 
 
 def test_with_names_a_text_is_copied_each_time() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, defaultdict, deque
+import sys
+from collections import Counter, OrderedDict, UserList, defaultdict, deque
 from enum import Enum, EnumType
-from types import MethodDescriptorType, WrapperDescriptorType
+from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 
-from hutch.codecs import rules
+from hutch.codecs import notes, rules
 from hutch.codecs.allowed import DATA, NUMBERS, Entry
 from hutch.codecs.hopeless import refusal_of
 from hutch.codecs.notes import ATOMIC, DECIMAL, HASHES_PARTS, LONG, NUMBER, OPEN, RECURSES, REFERS
@@ -39,6 +40,8 @@ class UserEntry(Entry):
     def _rule(self, walk: Walk, items: list[Any]) -> bool:
         if self._known is None:
             self._known = rule_for(self.thing)
+            if self._known is rules.anything and not _is_of_python(self.thing):
+                self._known = rules.copied
         return self._known(walk, items)
 
     @property
@@ -61,7 +64,7 @@ class UserEntry(Entry):
 
     def _own(self) -> int:
         recurses = not _is_of_python(self.thing)
-        copies = rule_for(self.thing) is not rules.anything
+        copies = rule_for(self.thing) is not rules.anything or not _refers(self.thing)
         own = NUMBER if self._flags() & (LONG | DECIMAL) else 0
         own |= (0 if self.hashes_parts else ATOMIC) | (RECURSES if recurses else 0)
         return own | (0 if copies else REFERS)
@@ -84,7 +87,7 @@ class UserEntry(Entry):
         return rule_for(self.thing) is rules.anything
 
     def may_fill(self, opcode: str) -> bool:
-        return opcode != "SETITEMS" or getattr(self.thing, "__setitem__", None) not in _SLOW_TO_SET
+        return opcode != "SETITEMS" or _takes_keys(self.thing)
 
     @property
     def is_row(self) -> bool:
@@ -125,11 +128,18 @@ class UserEntry(Entry):
             known = DATA.get((base.__module__, base.__qualname__))
             if known is not None and getattr(base, "__setstate__", None) is method:
                 return known.builds(walk, items)
+        if not isinstance(method, FunctionType) and type(items[1]) is notes.Made:  # it may copy parts of parts
+            walk.copy(notes.POINTER_BYTES * items[1].work)
         return True
 
 
-# With a slice, these put in all of something; or they look for the place, item by item.
-_SLOW_TO_SET = (list.__setitem__, bytearray.__setitem__, deque.__setitem__)
+def _takes_keys(cls: Any) -> bool:
+    """Whether it may be given items by keys: most of what is no dict takes a slice, and puts in all of something."""
+    method = getattr(cls, "__setitem__", None)
+    return method in (None, dict.__setitem__, OrderedDict.__setitem__) or (
+        isinstance(method, FunctionType) and method is not UserList.__setitem__
+    )
+
 
 _BASE_RULES: dict[type, Rule] = {
     int: rules.atoms,
@@ -164,6 +174,14 @@ def rule_for(cls: Any) -> Rule:
             break
         has_init = has_init or "__init__" in vars(base)
     return rules.anything
+
+
+def _refers(cls: Any) -> bool:
+    """Whether it holds what it is called with, not a copy: what the standard library does not make is taken to."""
+    makers = [base for base in cls.__mro__ if "__new__" in vars(base) or "__init__" in vars(base)]
+    return not any(
+        base.__module__.partition(".")[0] in sys.stdlib_module_names for base in makers if base not in (object, tuple)
+    ) and _is_of_python(cls)
 
 
 def _is_of_python(cls: Any) -> bool:

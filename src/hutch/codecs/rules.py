@@ -25,6 +25,7 @@ __all__ = [
     "atoms",
     "blob",
     "byte_array",
+    "copied",
     "decimal",
     "defaultdict",
     "deque",
@@ -53,6 +54,12 @@ _ZONE_BYTES, _ZONE_BYTES_ANEW = 1 << 11, 1 << 14  # what it takes to find a time
 
 def anything(walk: Walk, items: list[Any]) -> bool:
     """Any arguments."""
+    return True
+
+
+def copied(walk: Walk, items: list[Any]) -> bool:
+    """Any arguments, of which there may be copies."""
+    _count_copies(walk, items, _ELEMENT_BYTES)
     return True
 
 
