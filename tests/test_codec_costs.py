@@ -808,6 +808,16 @@ def test_what_classes_of_the_library_copy_is_counted(name: str) -> None:
         ALLOWING.decode(KEY, repeated(function, arguments, 3000))
 
 
+@pytest.mark.parametrize(
+    "name", ["array.array", "xml.etree.ElementTree.Element", "random.Random", "collections.UserList"]
+)
+def test_nothing_that_copies_is_called_at_a_glance(name: str) -> None:
+    module, _, cls = name.rpartition(".")
+    data = body(named(module, cls) + b"](" + b"N" * 50 + b"e\x94h\x02h\x03\x85R")
+    for first in range(12):
+        assert look(data, ALLOWING._names, 1000, first) is None
+
+
 def test_the_children_of_elements_are_copied_each_time() -> None:
     def data(count: int) -> bytes:
         element = b"cxml.etree.ElementTree\nElement\n"

@@ -100,6 +100,7 @@ class UserEntry(Entry):
         return (
             isinstance(cls, type)
             and rule_for(cls) is rules.anything
+            and _refers(cls)
             and not any("__call__" in vars(base) for base in cls.__mro__)
             and not issubclass(cls, dict)
         )
