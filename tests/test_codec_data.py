@@ -68,6 +68,33 @@ class Kind(enum.Enum):
     NAMES = frozenset(["a"])
 
 
+class Job:
+    """Its state is a pair, of which one part may be large, and that of others, too."""
+
+    def __init__(self, options: Any, number: int) -> None:
+        self.options, self.number = options, number
+
+    def __getstate__(self) -> tuple[Any, int]:
+        return self.options, self.number
+
+    def __setstate__(self, state: tuple[Any, int]) -> None:
+        self.options, self.number = state
+
+
+class Failure(Exception):
+    """It knows where it came from."""
+
+    def __init__(self, message: str, context: Any) -> None:
+        super().__init__(message, context)
+        self.context = context
+
+
+class Row(tuple[Any, ...]):
+    """A subclass."""
+
+    __slots__ = ()
+
+
 class Point:
     """Its state is a named tuple."""
 
@@ -81,7 +108,7 @@ class Point:
         self.x, self.y = state
 
 
-CODEC = SafePickle([Position, Spot, Cell, Named, Kind, Point, attacks.Items])
+CODEC = SafePickle([Position, Spot, Cell, Named, Kind, Point, Job, Failure, Row, ValueError, attacks.Items])
 
 
 def of_every_protocol(value: Any, codec: SafePickle = None) -> list[Any]:  # type: ignore[assignment]
@@ -224,3 +251,44 @@ LARGE = {
 def test_large_data_comes_back(name: str, protocol: int) -> None:
     value: Any = LARGE[name]
     assert SafePickle(protocol=protocol).decode(KEY, SafePickle(protocol=protocol).encode(KEY, value)) == value
+
+
+def test_what_is_held_by_many_comes_back() -> None:
+    """No copy is made of it, whoever holds it."""
+    options = {f"option {number}": number for number in range(1000)}
+    long = "x" * 20_000
+    for found in of_every_protocol([Job(options, number) for number in range(1000)]):
+        assert all(job.options is found[0].options for job in found)
+        assert [job.number for job in found] == list(range(1000))
+    failures = [[ValueError("m", options), ValueError(long), Failure("m", options)] for _ in range(300)]
+    for found in of_every_protocol(failures):
+        assert all(one.args == ("m", options) and two.args == (long,) for one, two, _ in found)
+        assert all(three.context is found[0][2].context for _, _, three in found)
+    numbers = list(range(3000))
+    for found in of_every_protocol([Row((number, numbers)) for number in range(1000)]):
+        assert all(row[1] is found[0][1] for row in found)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_arrays_of_all_kinds_come_back(protocol: int) -> None:
+    np = pytest.importorskip("numpy")
+    codec = SafePickle(numpy=True)
+    pictures = np.arange(32 * 32 * 3, dtype="u1").reshape(32, 32, 3)
+    arrays = [
+        np.moveaxis(pictures, -1, 0),
+        np.arange(60.0).reshape(3, 4, 5).transpose(2, 0, 1),
+        np.zeros((2, 0, 3)).transpose(2, 0, 1),
+        np.zeros(0),
+        np.array(["", "abc"]),
+        np.asfortranarray(pictures),
+    ]
+    for array in arrays:
+        found = codec.decode(KEY, pickle.dumps(array, protocol))
+        assert found.dtype == array.dtype
+        assert found.shape == array.shape
+        assert (found == array).all()
+        assert found.flags.writeable
+    texts = [*np.array(["", "abc"]), *np.array([b"", b"abc"])]
+    again = codec.decode(KEY, pickle.dumps(texts, protocol))
+    assert again == texts
+    assert list(map(type, again)) == list(map(type, texts))

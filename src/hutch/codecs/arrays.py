@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENTRIES"]
 
-_NAME = re.compile(r"(?:(b1|[iu][1248]|f(?:2|4|8|16)|c(?:8|16|32))|([SUV])([1-9]\d{0,8})|([mM])8)", re.ASCII)
+_NAME = re.compile(r"(?:(b1|[iu][1248]|f(?:2|4|8|16)|c(?:8|16|32))|([SUV])(0|[1-9]\d{0,8})|([mM])8)", re.ASCII)
 _MAX_UNIT = 1 << 31
 _WIDEST = 1 << 20  # bytes of an element, unless the pickle is as long
 
@@ -120,12 +120,12 @@ def _scalar(walk: Walk, items: list[Any]) -> bool:
 
 
 def _frombuffer(walk: Walk, items: list[Any]) -> bool:
+    order = walk.text(items[3]) if len(items) >= 4 else None
     return (
-        len(items) == 4
-        and is_bytes(items[0])
+        is_bytes(items[0])
         and _is_made(items[1], ("numpy", "dtype"))
         and _is_shape(items[2])
-        and walk.text(items[3]) in ("C", "F")
+        and ((len(items) == 4 and order in ("C", "F")) or (len(items) == 5 and order == "K" and _is_shape(items[4])))
     )
 
 
@@ -142,18 +142,24 @@ def reconstruct(cls: type, shape: Any, code: Any) -> Any:
 
 
 def scalar(dtype: Any, data: bytes) -> Any:
-    """`scalar`: the one element of an array."""
+    """`scalar`: the one element of an array; of no bytes, if it is empty text."""
+    if len(data) == 0 and dtype.itemsize == 0:
+        return dtype.type()
     return frombuffer(data, dtype, (1,), "C")[0]
 
 
-def frombuffer(data: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
-    """`_frombuffer`: an array over the bytes of the pickle."""
+def frombuffer(
+    data: Any, dtype: Any, shape: tuple[int, ...], order: str, axis_order: tuple[int, ...] | None = None
+) -> Any:
+    """`_frombuffer`: an array over the bytes of the pickle, with its axes in another order if that is given."""
+    if axis_order is not None:
+        return frombuffer(data, dtype, shape, "C").transpose(axis_order)
     import numpy as np
 
     if type(data) not in (bytes, bytearray) or not isinstance(dtype, np.dtype) or dtype.hasobject:
         raise CodecError("is no array as NumPy writes it")
     if len(data) == 0:  # which numpy.frombuffer refuses
-        return np.frombuffer(bytes(dtype.itemsize), dtype=dtype)[:0].reshape(shape, order=order)  # type: ignore[call-overload]
+        return np.frombuffer(type(data)(dtype.itemsize), dtype=dtype)[:0].reshape(shape, order=order)  # type: ignore[call-overload]
     return np.frombuffer(data, dtype=dtype).reshape(shape, order=order)  # type: ignore[call-overload]
 
 

@@ -40,7 +40,7 @@ class UserEntry(Entry):
     def _rule(self, walk: Walk, items: list[Any]) -> bool:
         if self._known is None:
             self._known = rule_for(self.thing)
-            if self._known is rules.anything and not _is_of_python(self.thing):
+            if self._known is rules.anything and not _refers(self.thing):
                 self._known = rules.copied
         return self._known(walk, items)
 
@@ -129,7 +129,9 @@ class UserEntry(Entry):
             known = DATA.get((base.__module__, base.__qualname__))
             if known is not None and getattr(base, "__setstate__", None) is method:
                 return known.builds(walk, items)
-        if not isinstance(method, FunctionType) and type(items[1]) is notes.Made:  # it may copy parts of parts
+        if method is BaseException.__setstate__:
+            walk.copy(notes.copied_by_state(items[1]))
+        elif not isinstance(method, FunctionType) and type(items[1]) is notes.Made:  # it may copy parts of parts
             walk.copy(notes.POINTER_BYTES * items[1].work)
         return True
 
@@ -147,9 +149,9 @@ _BASE_RULES: dict[type, Rule] = {
     float: rules.atoms,
     str: rules.texts,
     bytes: rules.blob,
-    list: rules.elements,
+    list: rules.parts,
     dict: rules.elements,
-    tuple: rules.elements,
+    tuple: rules.parts,
     object: rules.anything,
 }
 
@@ -178,11 +180,18 @@ def rule_for(cls: Any) -> Rule:
 
 
 def _refers(cls: Any) -> bool:
-    """Whether it holds what it is called with, not a copy: what the standard library does not make is taken to."""
+    """Whether it holds what it is called with, not a copy: what the standard library does not make is taken to.
+
+    So do the exceptions of Python itself, but for those that are about text and bytes.
+    """
+    is_error = issubclass(cls, BaseException) and not issubclass(cls, UnicodeError)
     makers = [base for base in cls.__mro__ if "__new__" in vars(base) or "__init__" in vars(base)]
-    return not any(
-        base.__module__.partition(".")[0] in sys.stdlib_module_names for base in makers if base not in (object, tuple)
-    ) and _is_of_python(cls)
+    homes = {base.__module__.partition(".")[0] for base in makers if base not in (object, tuple)}
+    if is_error:
+        homes.discard("builtins")
+    if not homes.isdisjoint(sys.stdlib_module_names):
+        return False
+    return is_error or _is_of_python(cls)
 
 
 def _is_of_python(cls: Any) -> bool:

@@ -25,7 +25,6 @@ from hutch.codecs.notes import (
     TUPLE,
     UNLIMITED,
     Made,
-    copied_by_state,
     extent_of,
 )
 from hutch.errors import CodecError, LimitError
@@ -441,7 +440,6 @@ class Walk(Accounts):
     def _build(self, target: Any, state: Any) -> None:
         if type(target) is not Made:
             raise CodecError("BUILD sets the state of something that has none")
-        self.copy(copied_by_state(state))
         if self.judge is not None:
             self.judge.built(self, target, state)
         self.hold(target, (state,))

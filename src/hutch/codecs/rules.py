@@ -7,7 +7,7 @@ goes over or hashes, and says whether there may be such a call.
 from __future__ import annotations
 
 from hutch.codecs import notes
-from hutch.codecs.notes import BLOB, OPEN, Made, extent_of, width_of
+from hutch.codecs.notes import BLOB, OPEN, Made, copied_by_state, extent_of, width_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "nothing",
     "number_of_uuid",
     "one",
+    "parts",
     "slots",
     "texts",
     "three",
@@ -55,6 +56,12 @@ _ZONE_BYTES, _ZONE_BYTES_ANEW = 1 << 11, 1 << 14  # what it takes to find a time
 def anything(walk: Walk, items: list[Any]) -> bool:
     """Any arguments."""
     return True
+
+
+def parts(walk: Walk, items: list[Any]) -> bool:
+    """As `elements`, of what does not hash them."""
+    _count_copies(walk, items, _ELEMENT_BYTES)
+    return not items or (len(items) == 1 and _is_literal(items[0]))
 
 
 def copied(walk: Walk, items: list[Any]) -> bool:
@@ -183,6 +190,7 @@ def one(walk: Walk, items: list[Any]) -> bool:
 def a_dict(walk: Walk, items: list[Any]) -> bool:
     """A dict, of attributes."""
     state = items[1]
+    walk.copy(copied_by_state(state))
     return type(state) is Made and state.kind == notes.DICT
 
 
@@ -233,6 +241,7 @@ def three(walk: Walk, items: list[Any]) -> bool:
 
 def slots(walk: Walk, state: Any) -> bool:
     """Where the state is that of slots, too: it sets attributes, and ``__class__`` must not be among them."""
+    walk.copy(copied_by_state(state))
     if type(state) is not Made or state.kind != notes.TUPLE or len(state.items) != 2 or state.items[1] is None:
         return True
     items = walk.items_of(state.items[1])
