@@ -70,8 +70,8 @@ class Queue(collections.deque[Any]):
     """A subclass."""
 
 
-class Word(str):
-    """A subclass with an ``__init__`` of its own, which takes anything."""
+class TakesAnything:
+    """An ``__init__`` that does not look at what a subclass is made of."""
 
     __slots__ = ()
 
@@ -79,27 +79,24 @@ class Word(str):
         pass
 
 
-class Bytes(bytes):
+class Word(TakesAnything, str):
+    """A subclass with another ``__init__``."""
+
+    __slots__ = ()
+
+
+class Bytes(TakesAnything, bytes):
     """Likewise."""
 
-    def __init__(self, *given: object) -> None:
-        pass
 
-
-class Row(tuple[Any, ...]):
+class Row(TakesAnything, tuple[Any, ...]):
     """Likewise."""
 
     __slots__ = ()
 
-    def __init__(self, *given: object) -> None:
-        pass
 
-
-class Rank(int):
+class Rank(TakesAnything, int):
     """Likewise."""
-
-    def __init__(self, *given: object) -> None:
-        pass
 
 
 class Titled(list[Any]):

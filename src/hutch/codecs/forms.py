@@ -128,15 +128,16 @@ def _watch(watched: Watched | None) -> tuple[tuple[bytes, ...], bytes, bytes]:
 
 def _plain(kind: int, *, counted: bool, shares: bool, watched: Watched | None = None) -> bytes:
     """Of a kind that does not look at what stands where."""
-    short: tuple[bytes, ...] = (_TEXT, rb"K.") if counted else (rb"[Kq].",)
+    short = (_TEXT, rb"K.") if counted else (rb"[Kq].",)
     use, other, other_long = _watch(watched)
-    short = (*use, *short)
+    first: tuple[bytes, ...] = ()
+    last: tuple[bytes, ...] = ()
     if shares and counted:
-        short = (*short[:-2], rb"h" + other + _FETCH_AND_ATOM[1:], *short[-2:], rb"j" + other_long + _FETCH_LONG[1:])
+        first, last = (rb"h" + other + _FETCH_AND_ATOM[1:],), (rb"j" + other_long + _FETCH_LONG[1:],)
     elif shares:
-        short = (*short[:-1], rb"[Kq].", rb"h" + other + rb".", rb"j" + other_long + rb".{4}")
+        last = (rb"h" + other + rb".", rb"j" + other_long + rb".{4}")
     bare = _BARE[2 if kind == NO_SHARING else kind]
-    return _run(bare, *short, counted=counted)
+    return _run(bare, *use, *first, *short, *last, counted=counted)
 
 
 MOST_PARTS = 64  # of a tuple, where things are used twice: that many parts are hashed for two bytes or more

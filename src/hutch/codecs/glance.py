@@ -358,23 +358,17 @@ def _watched(kind: int, data: bytes, at: int, counted: bool, memo: _Memo) -> Wat
         return None
     index, name = memo.index(at - 1), first["fetched"]
     if name is None:
-        name = _fetch(memo.index(first.start("named")))
+        named = memo.index(first.start("named"))
+        name = _fetches(named)[0] if named >= 0 else None
     elif memo.text(memo.place(int.from_bytes(name[1:], "little"))) != b"int":
         return None
     return (index, name) if index >= 0 and name else None
 
 
 def _fetches(index: int) -> list[bytes]:
-    """The opcodes that do."""
+    """The opcodes that fetch what has that number in the memo; first the one that picklers write."""
     long = b"j" + index.to_bytes(4, "little")
     return [long] if index > 0xFF else [b"h" + bytes((index,)), long]
-
-
-def _fetch(index: int) -> bytes:
-    """The opcode that fetches what has that number in the memo; b"" if it has none."""
-    if index < 0:
-        return b""
-    return b"h" + bytes((index,)) if index < 256 else b"j" + index.to_bytes(4, "little")
 
 
 def _are_flat(data: bytes, zones: set[int], memo: _Memo, classes: bool) -> bool:

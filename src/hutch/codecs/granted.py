@@ -40,8 +40,6 @@ class UserEntry(Entry):
     def _rule(self, walk: Walk, items: list[Any]) -> bool:
         if self._known is None:
             self._known = rule_for(self.thing)
-            if self._known is rules.anything and not _refers(self.thing):
-                self._known = rules.copied
         return self._known(walk, items)
 
     @property
@@ -63,11 +61,9 @@ class UserEntry(Entry):
         return hashing not in (None, object.__hash__) and not isinstance(self.thing, EnumType)
 
     def _own(self) -> int:
-        recurses = not _is_of_python(self.thing)
-        copies = rule_for(self.thing) is not rules.anything or not _refers(self.thing)
         own = NUMBER if self._flags() & (LONG | DECIMAL) else 0
-        own |= (0 if self.hashes_parts else ATOMIC) | (RECURSES if recurses else 0)
-        return own | (0 if copies else REFERS)
+        own |= (0 if self.hashes_parts else ATOMIC) | (0 if _is_of_python(self.thing) else RECURSES)
+        return own | (REFERS if rule_for(self.thing) is rules.anything else 0)
 
     def _flags(self) -> int:
         flags = OPEN if not isinstance(self.thing, EnumType) else 0
@@ -84,7 +80,7 @@ class UserEntry(Entry):
         return hasattr(self.thing, "__setstate__")
 
     def takes_names(self) -> bool:
-        return rule_for(self.thing) is rules.anything
+        return rule_for(self.thing) in (rules.anything, rules.copied)
 
     def may_fill(self, opcode: str) -> bool:
         return opcode != "SETITEMS" or _takes_keys(self.thing)
@@ -100,7 +96,6 @@ class UserEntry(Entry):
         return (
             isinstance(cls, type)
             and rule_for(cls) is rules.anything
-            and _refers(cls)
             and not any("__call__" in vars(base) for base in cls.__mro__)
             and not issubclass(cls, dict)
         )
@@ -162,7 +157,10 @@ _ON_THE_HEAP = 1 << 9  # of the flags of a class
 
 
 def rule_for(cls: Any) -> Rule:
-    """The rule for what a user allows: that of the type which makes its objects, if it is one of ours."""
+    """The rule for what a user allows: that of the type which makes its objects, if it is one of ours.
+
+    `rules.anything` is for what refers to whatever it is called with; `rules.copied`, for what may copy it.
+    """
     if not isinstance(cls, type):
         return rules.anything
     if isinstance(cls, EnumType):
@@ -171,12 +169,12 @@ def rule_for(cls: Any) -> Rule:
     for base in cls.__mro__:
         where = (base.__module__, base.__qualname__)
         rule = _BASE_RULES.get(base) or (DATA[where].rule if where in DATA else None)
-        if rule is not None:
-            return rules.anything if has_init and base in _MADE_BY_INIT else rule
-        if "__new__" in vars(base):
+        if rule not in (None, rules.anything) and not (has_init and base in _MADE_BY_INIT):
+            return rule
+        if rule is not None or "__new__" in vars(base):
             break
         has_init = has_init or "__init__" in vars(base)
-    return rules.anything
+    return rules.anything if _refers(cls) else rules.copied
 
 
 def _refers(cls: Any) -> bool:

@@ -58,12 +58,6 @@ def anything(walk: Walk, items: list[Any]) -> bool:
     return True
 
 
-def parts(walk: Walk, items: list[Any]) -> bool:
-    """As `elements`, of what does not hash them."""
-    _count_copies(walk, items, _ELEMENT_BYTES)
-    return not items or (len(items) == 1 and _is_literal(items[0]))
-
-
 def copied(walk: Walk, items: list[Any]) -> bool:
     """Any arguments, of which there may be copies."""
     _count_copies(walk, items, _ELEMENT_BYTES)
@@ -96,6 +90,11 @@ def is_bytes(item: Any) -> bool:
 def elements(walk: Walk, items: list[Any]) -> bool:
     """Nothing, or one container that the pickle spells out: its elements are no more than its bytes."""
     walk.hash(items)
+    return parts(walk, items)
+
+
+def parts(walk: Walk, items: list[Any]) -> bool:
+    """As `elements`, of what does not hash them."""
     _count_copies(walk, items, _ELEMENT_BYTES)
     return not items or (len(items) == 1 and _is_literal(items[0]))
 

@@ -449,11 +449,11 @@ def trace(
             target = regions[-1].slots[-1]
             if target.is_fetched or target.value.kind not in ("result", "filled"):
                 raise Unusual
+            if state.is_fetched and (state.value.kind == "dict" or state.value.depth > 1):
+                raise Unusual  # it is copied each time, and what may be in a dict depends on when it was filled
             held = state.value.facts[1] if state.value.kind == "tuple" else []
-            if any(is_fetched and part.kind == "dict" for part, is_fetched in [*held, (state.value, state.is_fetched)]):
-                raise Unusual  # what may be in it depends on when it was filled
-            if state.is_fetched and state.value.depth > 1:
-                raise Unusual  # it is copied each time
+            if any(is_fetched and part.kind == "dict" for part, is_fetched in held):
+                raise Unusual
             target.value = values.filled(target.value, 1 + state.value.depth, state.value)
         elif op == 0x93:  # STACK_GLOBAL
             module, name = pop(2)
