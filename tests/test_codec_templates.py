@@ -466,3 +466,15 @@ def test_a_glance_does_not_go_on_learning_what_never_comes_again(walks: list[byt
         data = pickle.dumps([Row(number, "x") for number in range(count)][:80] + [None] * count, 4)
         assert codec.decode(KEY, data) == pickle.loads(data)
     assert len(walks) <= 3 * 40
+
+
+def test_values_that_are_never_alike_are_not_learned_each_time_because_others_are() -> None:
+    codec = SafePickle(allow=[Colour])
+    alike = codec.encode(b"k", [(Colour.RED, (1,)), (Colour.RED, 2)])
+    for number in range(200):
+        items = [((Colour.RED, 1),) if number >> bit & 1 else (Colour.RED, (1,)) for bit in range(8)]
+        codec.decode(b"k", codec.encode(b"k", items))
+        for _ in range(10):
+            codec.decode(b"k", alike)
+    assert codec._templates.hits >= 1000
+    assert codec._templates._made <= 100

@@ -33,7 +33,8 @@ MAX_SHAPE_BYTES = 1 << 17  # of a pickle that is remembered: that takes a while
 _MOST_BEGINNINGS = 8
 _MOST_STATES = _MOST_VALUES = 1 << 12
 _MOST_OPENINGS = 4
-_UNMATCHED = 16  # so many are learned before any has been of use; then as many as have been
+_UNMATCHED = 16  # so many are learned before any has been of use
+_HITS_PER_ONE = 32  # and one more each time that they have been of use so often: that takes as long as a hundred reads
 _LEAST_REPEATED, _FEW_PIECES = 4, 128  # each piece is there so often, on the average, if there are many
 _SPELLED_OUT = 10  # bytes that calls copy, at most, of each byte that is spelled out: see `hutch.codecs.allowed`
 _BYTES_PER_PART = 16  # as there
@@ -155,8 +156,8 @@ class Shapes:
         return False
 
     def are_of_use(self) -> bool:
-        """Whether they have been, or nobody can know yet."""
-        return self._made <= self.hits + _UNMATCHED
+        """Whether they have been as often as it takes to make up for another one, or nobody can know yet."""
+        return self._made <= self.hits // _HITS_PER_ONE + _UNMATCHED
 
     def learn(self, data: bytes, walk: Walk, judge: Judge) -> bool:
         """Remember how a pickle goes on that `walk` has passed, if that is safe. O(len(data)), but slow."""

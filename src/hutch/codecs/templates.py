@@ -41,7 +41,8 @@ __all__ = ["MAX_TEMPLATE_BYTES", "Templates", "kept", "may_be_left_out", "next_p
 
 MAX_TEMPLATE_BYTES = 1000  # of a pickle that a template is made of
 _MOST_TEMPLATES = 256
-_UNMATCHED = 32  # so many are made before any has been of use; then as many as have been
+_UNMATCHED = 32  # so many are made before any has been of use
+_HITS_PER_ONE = 32  # and one more each time that they have been of use so often: that takes as long as a hundred reads
 _LEAST_LIMIT = 1 << 20  # of work, and of bytes copied: see `accounts.most_copied`
 
 # Opcodes whose argument is dropped: the content that is the shortest, and the one that is the longest, or greatest.
@@ -121,8 +122,8 @@ class Templates:
         return True
 
     def are_of_use(self) -> bool:
-        """Whether they have been, or nobody can know yet."""
-        return self._made <= self.hits + _UNMATCHED
+        """Whether they have been as often as it takes to make up for another one, or nobody can know yet."""
+        return self._made <= self.hits // _HITS_PER_ONE + _UNMATCHED
 
     def learn(self, data: bytes, walk: Walk, judge: Judge) -> bool:
         """Remember the template of a pickle that `walk` has passed, if that is safe. O(len(data)), but slow."""
