@@ -36,7 +36,7 @@ from hutch.codecs.allowed import (
 )
 from hutch.codecs.base import Codec, refuse, show_key, show_options
 from hutch.codecs.depth import is_deep
-from hutch.codecs.forms import BUILT, FLAT, NO_HASHING
+from hutch.codecs.forms import BUILT, DICTS, FLAT, NO_HASHING
 from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.granted import UserEntry
@@ -69,7 +69,7 @@ _MANY_BYTES = 4 << 10  # of one that uses things twice, where a glance takes lon
 _KNOWN = (True, False, True, 0)
 _DECIMAL = ("decimal", "Decimal")
 # Where a glance takes longer than it takes to compare a pickle with templates.
-_SLOW_KINDS = (NO_HASHING, FLAT, BUILT)
+_SLOW_KINDS = (NO_HASHING, FLAT, BUILT, DICTS)
 
 
 class SafePickle(Codec):
@@ -133,6 +133,7 @@ class SafePickle(Codec):
         for item in self._allow:
             entry = _entry(item, self._entries)
             self._entries.setdefault(entry.where, entry)
+        self._things: dict[Global, Any] = {}  # that have been found; a property of an entry takes longer
         find = self._find
 
         class Restricted(Unpickler):
@@ -204,7 +205,8 @@ class SafePickle(Codec):
             raise
         except Exception as problem:
             raise refuse(self, key, data, problem) from problem
-        self._check_depth(key, data, value, found)
+        if found is not _KNOWN:
+            self._check_depth(key, data, value, found)
         return value
 
     def _check_depth(self, key: bytes, data: bytes, value: Any, found: tuple[bool, bool, bool, int] | None) -> None:
@@ -331,8 +333,12 @@ class SafePickle(Codec):
         return entry is not None and (entry.is_callable or entry.is_row)
 
     def _find(self, module: str, name: str) -> Any:
-        entry = self._entries.get((module, name)) or self._entries[self._where(module, name)]
-        return entry.thing
+        where = (module, name)
+        thing = self._things.get(where)
+        if thing is None:
+            entry = self._entries.get(where) or self._entries[self._where(module, name)]
+            thing = self._things[where] = entry.thing
+        return thing
 
     # What a walk tells on its way.
 
