@@ -81,6 +81,10 @@ _NESTING = (b"\x81\x85\x86\x87\x90\x91Rabestu", b")]t}R\x81\x85\x86\x87\x8f\x91"
 # Where tuples are flat, neither they nor what is called with them hold anything that nests. What they are is not deep.
 _NESTING_IF_FLAT = (b"]}R\x81\x8f\x91", b"\x90\x91abesu")
 _DEPTH_OF_FLAT = 8  # a moment, its zone, and the difference in that; or a path, its parts, and their texts
+# Names of methods that fill, and what exceptions make a tuple of; behind sizes of one, four and eight bytes.
+_HIDING = tuple(
+    bytes((len(name),)) + bytes(zeros) + name for name in (b"append", b"extend", b"add", b"args") for zeros in (0, 3, 7)
+)
 _ZONE = b"\x8c\x08timezone\x94\x93"
 # Classes that may be used in one way only, where they are named.
 _WATCHED = {NO_HASHING: b"\x8c\x07Decimal\x94\x93", BUILT: b"\x8c\x04UUID\x94\x93"}
@@ -238,6 +242,8 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     return None
                 if pairs and not _are_flat(data, zones, memo or _Memo(data), kind == DICTS):
                     break
+                if named and kind in (NO_TUPLES, BUILT) and _may_hide(data):
+                    break
                 if named and shares and _most_gone_over(data, kind, longest) > most_copied(size):
                     break
                 if kind == NO_TUPLES and named and 8 * size * data.count(b"b") > most_copied(size):
@@ -319,6 +325,11 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     if stopped in map(found.end, found.re.groupindex) and (pair := is_pair(data, at)):
                         at = pair.end()
     return None
+
+
+def _may_hide(data: bytes) -> bool:
+    """Whether a state may have a name that means more than an attribute: what to call instead of a method, say."""
+    return data.count(b"__") != 2 * data.count(b"__main__") or any(name in data for name in _HIDING)
 
 
 def _most_gone_over(data: bytes, kind: int, longest: int) -> int:

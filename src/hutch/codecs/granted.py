@@ -83,7 +83,9 @@ class UserEntry(Entry):
         return rule_for(self.thing) in (rules.anything, rules.copied)
 
     def may_fill(self, opcode: str) -> bool:
-        return opcode != "SETITEMS" or _takes_keys(self.thing)
+        if opcode == "SETITEMS":
+            return _takes_keys(self.thing)
+        return any(hasattr(self.thing, name) for name in _FILLING[opcode])
 
     @property
     def is_row(self) -> bool:
@@ -126,7 +128,8 @@ class UserEntry(Entry):
                 return known.builds(walk, items)
         if method is BaseException.__setstate__:
             walk.copy(notes.copied_by_state(items[1]))
-        elif not isinstance(method, FunctionType) and type(items[1]) is notes.Made:  # it may copy parts of parts
+            return rules.attributes(walk, items[1])
+        if not isinstance(method, FunctionType) and type(items[1]) is notes.Made:  # it may copy parts of parts
             walk.copy(notes.POINTER_BYTES * items[1].work)
         return True
 
@@ -138,6 +141,9 @@ def _takes_keys(cls: Any) -> bool:
         isinstance(method, FunctionType) and method is not UserList.__setitem__
     )
 
+
+# The methods that put more into what is no list or set.
+_FILLING = {"APPENDS": ("extend", "append"), "ADDITEMS": ("add",)}
 
 _BASE_RULES: dict[type, Rule] = {
     int: rules.atoms,

@@ -24,7 +24,7 @@ _MOST_BYTES = 1 << 16  # of an expression: to compile it takes time
 LOOP_BYTES = 64  # contents of more bytes are looked up, too
 
 _WIDE = rb"\x00\x00\x00"
-_TEXTS = (b"int", b"is_safe", b"latin1", b"_unpickle")
+_TEXTS = (b"int", b"args", b"is_safe", b"latin1", b"_unpickle")
 
 
 def _no_name(zeros: bytes) -> bytes:

@@ -27,6 +27,7 @@ RECURSES = 2  # it is freed by recursion, without the interpreter's guard for co
 REFERS = 4  # it holds what it was made of, not a copy
 NUMBER = 8
 LATE = 16  # it was given more when something else held it already
+HAS_STATE = 32  # that has been set, and may be of names that hide methods
 
 BLOB = range  # stands for bytes, by where they are
 UNLIMITED = 1 << 62
@@ -49,7 +50,7 @@ class Made:
         extent: bytes that whoever calls something with it copies, or, of a TUPLE, with what is in it; -1: not known.
         shown: bytes of text, bytes and ints that a repr of it shows, however deep in it they are.
         flags: OPEN, HASHES_PARTS, LONG and DECIMAL, of itself or of what it holds.
-        own: ATOMIC, RECURSES, REFERS, NUMBER and LATE, of itself.
+        own: ATOMIC, RECURSES, REFERS, NUMBER, LATE and HAS_STATE, of itself.
         recursing: how many in one another there are of those that recurse, as far as it is known; itself included.
         late: the most of them that it was given late.
     """

@@ -9,6 +9,8 @@ The opcodes are those of protocols 0 to 5, as the comments of the standard libra
 
 from __future__ import annotations
 
+from _codecs import escape_decode
+
 from hutch.codecs.accounts import Accounts
 from hutch.codecs.notes import (
     BLOB,
@@ -17,6 +19,7 @@ from hutch.codecs.notes import (
     DICT,
     FROZENSET,
     GLOBAL,
+    HAS_STATE,
     LIST,
     OPAQUE,
     PERSISTENT,
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["UNKNOWN", "Walk", "disassemble", "globals_of", "walk"]
 
 UNKNOWN = "?"  # in place of a module or a name that only running the pickle would tell
+SETTER = "__setstate__"  # BUILD calls what an object has by that name, also in its state
 _FLOAT = 0.0  # stands for any float
 _BIG = 1 << 64  # stands for an int that does not fit in 8 bytes, but is not so long that anything takes time
 _BIG_BYTES = 32
@@ -77,6 +81,7 @@ class Walk(Accounts):
         extensions: codes of copyreg's extension registry that it uses.
         end: where it stops; what is behind belongs to something else.
         looked_into: where the text is that somebody has asked for.
+        names_setter: some text has `SETTER` in it.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Walk(Accounts):
         self.extensions: list[int] = []
         self.end = 0
         self.looked_into: list[tuple[int, int]] = []
+        self.names_setter = SETTER.encode() in self.data
         self.judge = judge
         self._filled: Made | None = None  # the last dict that was given items, if these are all of its items
         self._filled_with: list[Any] = []
@@ -121,6 +127,10 @@ class Walk(Accounts):
     def is_private(self, item: Any) -> bool:
         """Whether an atom on the stack stands for a str that begins with two underscores."""
         return (self._text(item) or "").startswith("__")
+
+    def spells(self, item: Any, text: str) -> bool:
+        """Whether an atom on the stack stands for a text that a template keeps."""
+        return self._text(item) == text
 
     def stored(self, where: Global) -> None:
         """A global is put into something."""
@@ -386,9 +396,11 @@ class Walk(Accounts):
                 line()
                 push(_FLOAT)
             elif op == 0x56:  # UNICODE
-                push(str(line(), "raw-unicode-escape"))
+                text = str(line(), "raw-unicode-escape")
+                self.names_setter = self.names_setter or SETTER in text
+                push(text)
             elif op == 0x53:  # STRING
-                line()
+                self.names_setter = self.names_setter or SETTER.encode() in escape_decode(line())[0]
                 push(Made(OPAQUE))
             elif op == 0x96:  # BYTEARRAY8
                 length = int.from_bytes(data[at : at + 8], "little")
@@ -443,6 +455,7 @@ class Walk(Accounts):
         if self.judge is not None:
             self.judge.built(self, target, state)
         self.hold(target, (state,))
+        target.own |= HAS_STATE
 
     def _big(self, width: int) -> int:
         """What stands for an int of so many bytes."""

@@ -23,6 +23,7 @@ __all__ = [
     "address",
     "anything",
     "atoms",
+    "attributes",
     "blob",
     "byte_array",
     "copied",
@@ -59,9 +60,9 @@ def anything(walk: Walk, items: list[Any]) -> bool:
 
 
 def copied(walk: Walk, items: list[Any]) -> bool:
-    """Any arguments, of which there may be copies."""
+    """Any arguments, of which there may be copies; but for a range, which would be copied item by item."""
     _count_copies(walk, items, _ELEMENT_BYTES)
-    return True
+    return not any(type(item) is Made and item.items == ("builtins", "range") for item in items)
 
 
 def never(walk: Walk, items: list[Any]) -> bool:
@@ -245,3 +246,19 @@ def slots(walk: Walk, state: Any) -> bool:
         return True
     items = walk.items_of(state.items[1])
     return items is not None and all(walk.is_text(name) and not walk.is_private(name) for name in items[::2])
+
+
+def attributes(walk: Walk, state: Any) -> bool:
+    """A dict of attributes that are set one by one, as those of exceptions are: none may be more than data.
+
+    ``args`` would be made into a tuple, whatever it is.
+    """
+    if state is None:
+        return True
+    items = walk.items_of(state)
+    return items is not None and all(
+        walk.is_text(name)
+        and not (walk.is_private(name) and not walk.spells(name, "__notes__"))
+        and not walk.spells(name, "args")
+        for name in items[::2]
+    )

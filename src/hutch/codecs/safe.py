@@ -41,7 +41,7 @@ from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.granted import UserEntry
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
-from hutch.codecs.notes import RECURSES, Made
+from hutch.codecs.notes import HAS_STATE, RECURSES, Made
 from hutch.codecs.opcodes import UNKNOWN, Walk
 from hutch.codecs.shapes import MAX_SHAPE_BYTES, Shapes
 from hutch.codecs.source import Source
@@ -390,6 +390,8 @@ class SafePickle(Codec):
                 f"sets attributes of {'.'.join(where)}, which is no object of data", module=where[0], name=where[1]
             )
         entry = self._entries.get(target.items)
+        if walk.names_setter:  # a state that was set before may have it, or anything that acts as a dict
+            raise _misused(target.items)
         if entry is None or not entry.builds(walk, [target, state]):
             raise _misused(target.items)
         if type(state) is Made and state.kind == notes.RESULT and not entry.sets_state:
@@ -402,7 +404,9 @@ class SafePickle(Codec):
         entry = self._entries.get(target.items) if target.kind == notes.RESULT else None
         if entry is None:
             raise CodecError(f"has {opcode} for what is no container, or not one of that kind")
-        if not entry.may_fill(opcode):
+        # What a state has by the name of a method would be called in its place; picklers set states last.
+        hides = bool(target.own & HAS_STATE) and opcode != "SETITEMS"
+        if hides or not entry.may_fill(opcode):
             raise _misused(target.items)
 
 

@@ -69,8 +69,8 @@ _KEPT = rb"|".join(
         rb"[\x94N\x88\x89()\]}\x8fasuetbR\x81\x85-\x87\x90-\x93012dlo]++",
         rb"[q\x80].",
         rb"j....",
-        rb"\x8c(?:\x06latin1|\x09_unpickle|\x03int|\x07is_safe|.__\w*+|.[\w.]++\x94?(?:\x8c.[\w.]++\x94?)?+\x93)",
-        rb"X(?:\x06\x00\x00\x00latin1|\x09\x00\x00\x00_unpickle|\x03\x00\x00\x00int|\x07\x00\x00\x00is_safe)",
+        rb"\x8c(?:\x06latin1|\x09_unpickle|\x03int|\x04args|\x07is_safe|.__\w*+|.[\w.]++\x94?(?:\x8c.[\w.]++\x94?)?+\x93)",
+        rb"X(?:\x06\x00\x00\x00latin1|\x04\x00\x00\x00args|\x09\x00\x00\x00_unpickle|\x03\x00\x00\x00int|\x07\x00\x00\x00is_safe)",
         rb"X.\x00\x00\x00__\w*+",
         rb"c[^\n]*+\n[^\n]*+\n",
     )

@@ -142,7 +142,8 @@ class Values:
         shown = value.shown + state.shown if known and state is not None else 0
         made = value if value.kind == "result" else value.facts[1]
         is_long = value.is_long or (state is not None and state.is_long)
-        facts = ("filled", made, depth, work, shown, is_long)
+        has_state = state is not None or (value.kind == "filled" and value.facts[-1])
+        facts = ("filled", made, depth, work, shown, is_long, has_state)
         return self._value(facts, depth, work, value.extent, shown, is_long=is_long)
 
     def dict_of(self, slots: Sequence[_Slot] | None, depth: int, *, is_plain: bool) -> Value:

@@ -1,0 +1,97 @@
+"""States whose names mean more than attributes: what would be called in place of a method is refused."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from typing import Any
+
+import pytest
+
+from hutch.codecs import SafePickle
+from hutch.errors import ForbiddenGlobalError
+
+HERE = __name__.encode()
+KEY = b"k"
+
+
+class Plain:
+    """A class that has a dict of attributes, and no method."""
+
+
+class Failure(Exception):
+    pass
+
+
+class OtherFailure(Exception):
+    pass
+
+
+def named(module: bytes, name: bytes) -> bytes:
+    return b"c" + module + b"\n" + name + b"\n"
+
+
+def text(content: bytes) -> bytes:
+    return b"X" + struct.pack("<I", len(content)) + content
+
+
+def short(module: bytes, name: bytes) -> bytes:
+    texts = [b"\x8c" + bytes((len(part),)) + part + b"\x94" for part in (module, name)]
+    return b"".join(texts) + b"\x93\x94"
+
+
+PLAIN = b"\x80\x03" + named(HERE, b"Plain") + b")\x81"
+CALLED = named(b"builtins", b"bytearray")
+RANGE = named(b"builtins", b"range") + b"J\x40\x42\x0f\x00\x85R"
+ORDERED = b"\x80\x03" + named(b"collections", b"OrderedDict") + b")R"
+FAILURE = b"\x80\x03" + named(HERE, b"Failure") + b")R"
+ATTACKS = {
+    "a setter": PLAIN + b"}" + text(b"__setstate__") + CALLED + b"sbK\x07b.",
+    "a setter of an OrderedDict": ORDERED + b"}" + text(b"__setstate__") + CALLED + b"sb}b.",
+    "a setter in a line": PLAIN + b"}V\\u005f_setstate__\n" + CALLED + b"sbK\x07b.",
+    "a setter in a string": PLAIN + b"}S'\\x5f_setstate__'\n" + CALLED + b"sbK\x07b.",
+    "append": PLAIN + b"}" + text(b"append") + CALLED + b"sbK\x07a.",
+    "extend": PLAIN + b"}" + text(b"extend") + CALLED + b"sb(K\x07K\x08e.",
+    "add": PLAIN + b"}" + text(b"add") + CALLED + b"sb(K\x07\x90.",
+    "append, at a glance": b"\x80\x04]\x94("
+    + short(HERE, b"Plain")
+    + b")\x81\x94}\x94(\x8c\x06append\x94"
+    + short(HERE, b"OtherFailure")
+    + b"ubK\x07ae.",
+    "arguments of an exception": FAILURE + b"}" + text(b"args") + RANGE + b"sb.",
+    "the class of an exception": FAILURE + b"}" + text(b"__class__") + named(HERE, b"OtherFailure") + b"sb.",
+    "a copy of a range": b"\x80\x03" + named(b"collections", b"UserList") + RANGE + b"\x85R.",
+}
+
+
+def new_codec() -> SafePickle:
+    return SafePickle(allow=[Plain, Failure, OtherFailure, "collections.UserList"])
+
+
+@pytest.mark.parametrize("data", ATTACKS.values(), ids=ATTACKS)
+def test_what_would_be_called_in_place_of_a_method_is_refused(data: bytes) -> None:
+    codec = new_codec()
+    for _ in range(3):  # whatever it looked like before
+        with pytest.raises(ForbiddenGlobalError, match="as no pickle of data does"):
+            codec.decode(KEY, data)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_attributes_may_have_the_names_of_methods(protocol: int) -> None:
+    value: Any = Plain()
+    value.append, value.extend, value.add, value.args = 1, [2], "three", (4,)
+    codec = new_codec()
+    for _ in range(3):
+        again = codec.decode(KEY, pickle.dumps([value, value], protocol))
+        assert vars(again[0]) == vars(value)
+        assert again[0] is again[1]
+
+
+def test_exceptions_keep_their_notes_and_attributes() -> None:
+    error = Failure("what", 1)
+    error.add_note("where")
+    error.code = 3  # type: ignore[attr-defined]
+    codec = new_codec()
+    for _ in range(3):
+        again = codec.decode(KEY, pickle.dumps([error]))[0]
+        assert (again.args, again.__notes__, again.code) == (("what", 1), ["where"], 3)
