@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pickle
-import struct
 from typing import Any
 
 import pytest
 
+from attacks import global_, text
 from hutch.codecs import SafePickle
 from hutch.errors import ForbiddenGlobalError
+from test_codec_glance import named
 
-HERE = __name__.encode()
+HERE = __name__
 KEY = b"k"
 
 
@@ -27,40 +28,27 @@ class OtherFailure(Exception):
     pass
 
 
-def named(module: bytes, name: bytes) -> bytes:
-    return b"c" + module + b"\n" + name + b"\n"
-
-
-def text(content: bytes) -> bytes:
-    return b"X" + struct.pack("<I", len(content)) + content
-
-
-def short(module: bytes, name: bytes) -> bytes:
-    texts = [b"\x8c" + bytes((len(part),)) + part + b"\x94" for part in (module, name)]
-    return b"".join(texts) + b"\x93\x94"
-
-
-PLAIN = b"\x80\x03" + named(HERE, b"Plain") + b")\x81"
-CALLED = named(b"builtins", b"bytearray")
-RANGE = named(b"builtins", b"range") + b"J\x40\x42\x0f\x00\x85R"
-ORDERED = b"\x80\x03" + named(b"collections", b"OrderedDict") + b")R"
-FAILURE = b"\x80\x03" + named(HERE, b"Failure") + b")R"
+PLAIN = b"\x80\x03" + global_(HERE, "Plain") + b")\x81"
+CALLED = global_("builtins", "bytearray")
+RANGE = global_("builtins", "range") + b"J\x40\x42\x0f\x00\x85R"
+ORDERED = b"\x80\x03" + global_("collections", "OrderedDict") + b")R"
+FAILURE = b"\x80\x03" + global_(HERE, "Failure") + b")R"
 ATTACKS = {
-    "a setter": PLAIN + b"}" + text(b"__setstate__") + CALLED + b"sbK\x07b.",
-    "a setter of an OrderedDict": ORDERED + b"}" + text(b"__setstate__") + CALLED + b"sb}b.",
+    "a setter": PLAIN + b"}" + text("__setstate__") + CALLED + b"sbK\x07b.",
+    "a setter of an OrderedDict": ORDERED + b"}" + text("__setstate__") + CALLED + b"sb}b.",
     "a setter in a line": PLAIN + b"}V\\u005f_setstate__\n" + CALLED + b"sbK\x07b.",
     "a setter in a string": PLAIN + b"}S'\\x5f_setstate__'\n" + CALLED + b"sbK\x07b.",
-    "append": PLAIN + b"}" + text(b"append") + CALLED + b"sbK\x07a.",
-    "extend": PLAIN + b"}" + text(b"extend") + CALLED + b"sb(K\x07K\x08e.",
-    "add": PLAIN + b"}" + text(b"add") + CALLED + b"sb(K\x07\x90.",
+    "append": PLAIN + b"}" + text("append") + CALLED + b"sbK\x07a.",
+    "extend": PLAIN + b"}" + text("extend") + CALLED + b"sb(K\x07K\x08e.",
+    "add": PLAIN + b"}" + text("add") + CALLED + b"sb(K\x07\x90.",
     "append, at a glance": b"\x80\x04]\x94("
-    + short(HERE, b"Plain")
+    + named(HERE, "Plain")
     + b")\x81\x94}\x94(\x8c\x06append\x94"
-    + short(HERE, b"OtherFailure")
+    + named(HERE, "OtherFailure")
     + b"ubK\x07ae.",
-    "arguments of an exception": FAILURE + b"}" + text(b"args") + RANGE + b"sb.",
-    "the class of an exception": FAILURE + b"}" + text(b"__class__") + named(HERE, b"OtherFailure") + b"sb.",
-    "a copy of a range": b"\x80\x03" + named(b"collections", b"UserList") + RANGE + b"\x85R.",
+    "arguments of an exception": FAILURE + b"}" + text("args") + RANGE + b"sb.",
+    "the class of an exception": FAILURE + b"}" + text("__class__") + global_(HERE, "OtherFailure") + b"sb.",
+    "a copy of a range": b"\x80\x03" + global_("collections", "UserList") + RANGE + b"\x85R.",
 }
 
 

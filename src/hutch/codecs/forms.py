@@ -41,6 +41,7 @@ __all__ = [
     "is_zone",
     "simple",
     "sized",
+    "telling_texts",
 ]
 
 _MOST_RUNS = 64  # of one form that are kept
@@ -50,6 +51,12 @@ NO_TUPLES, NO_HASHING, FLAT, NO_SHARING, BUILT, DICTS = KINDS = range(6)
 def sized(zeros: bytes, end: int = 256) -> bytes:
     """A size in one byte, less than `end`, perhaps with zeros behind it, and as many bytes of anything."""
     return b"(?:" + b"|".join(re.escape(bytes((n,))) + zeros + b".{%d}" % n for n in range(end)) + b")"
+
+
+def telling_texts(zeros: bytes) -> bytes:
+    """Text that says what is to be done, behind its size: rules look into it."""
+    texts = (b"int", b"args", b"is_safe", b"latin1", b"_unpickle")
+    return b"|".join(bytes((len(text),)) + zeros + text for text in texts)
 
 
 _START = rb"(?:\x80[\x00-\x05])?+"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from hutch.codecs.forms import sized
+from hutch.codecs.forms import sized, telling_texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,13 +24,11 @@ _MOST_BYTES = 1 << 16  # of an expression: to compile it takes time
 LOOP_BYTES = 64  # contents of more bytes are looked up, too
 
 _WIDE = rb"\x00\x00\x00"
-_TEXTS = (b"int", b"args", b"is_safe", b"latin1", b"_unpickle")
 
 
 def _no_name(zeros: bytes) -> bytes:
     """Not before text that says what is to be done, which is no content: see `templates`."""
-    names = b"|".join(bytes((len(name),)) + zeros + name for name in _TEXTS)
-    return rb"(?!." + zeros + b"__|" + names + b")"
+    return rb"(?!." + zeros + b"__|" + telling_texts(zeros) + b")"
 
 
 _NO_NAMES = {0x8C: _no_name(b""), 0x58: _no_name(_WIDE)}

@@ -239,13 +239,19 @@ def three(walk: Walk, items: list[Any]) -> bool:
     return True
 
 
+def _names(walk: Walk, state: Any) -> list[Any] | None:
+    """The keys of a dict; None if they are not known, or not all of them are text."""
+    items = walk.items_of(state)
+    return items[::2] if items is not None and all(map(walk.is_text, items[::2])) else None
+
+
 def slots(walk: Walk, state: Any) -> bool:
     """Where the state is that of slots, too: it sets attributes, and ``__class__`` must not be among them."""
     walk.copy(copied_by_state(state))
     if type(state) is not Made or state.kind != notes.TUPLE or len(state.items) != 2 or state.items[1] is None:
         return True
-    items = walk.items_of(state.items[1])
-    return items is not None and all(walk.is_text(name) and not walk.is_private(name) for name in items[::2])
+    names = _names(walk, state.items[1])
+    return names is not None and not any(map(walk.is_private, names))
 
 
 def attributes(walk: Walk, state: Any) -> bool:
@@ -255,10 +261,7 @@ def attributes(walk: Walk, state: Any) -> bool:
     """
     if state is None:
         return True
-    items = walk.items_of(state)
-    return items is not None and all(
-        walk.is_text(name)
-        and not (walk.is_private(name) and not walk.spells(name, "__notes__"))
-        and not walk.spells(name, "args")
-        for name in items[::2]
+    names = _names(walk, state)
+    return names is not None and not any(
+        walk.spells(name, "args") or (walk.is_private(name) and not walk.spells(name, "__notes__")) for name in names
     )

@@ -405,8 +405,8 @@ class SafePickle(Codec):
         if entry is None:
             raise CodecError(f"has {opcode} for what is no container, or not one of that kind")
         # What a state has by the name of a method would be called in its place; picklers set states last.
-        hides = bool(target.own & HAS_STATE) and opcode != "SETITEMS"
-        if hides or not entry.may_fill(opcode):
+        is_hidden = target.own & HAS_STATE and opcode != "SETITEMS"
+        if is_hidden or not entry.may_fill(opcode):
             raise _misused(target.items)
 
 

@@ -17,7 +17,7 @@ from threading import Lock
 
 from hutch.codecs.accounts import most_copied
 from hutch.codecs.loops import Opening, State, find_rounds
-from hutch.codecs.templates import may_be_left_out, next_piece, opcodes_of, short_piece
+from hutch.codecs.templates import Learner, may_be_left_out, next_piece, opcodes_of, short_piece
 from hutch.codecs.tracing import Unusual, Values, trace
 
 TYPE_CHECKING = False
@@ -33,8 +33,6 @@ MAX_SHAPE_BYTES = 1 << 17  # of a pickle that is remembered: that takes a while
 _MOST_BEGINNINGS = 8
 _MOST_STATES = _MOST_VALUES = 1 << 12
 _MOST_OPENINGS = 4
-_UNMATCHED = 16  # so many are learned before any has been of use
-_HITS_PER_ONE = 32  # and one more each time that they have been of use so often: that takes as long as a hundred reads
 _LEAST_REPEATED, _FEW_PIECES = 4, 128  # each piece is there so often, on the average, if there are many
 _SPELLED_OUT = 10  # bytes that calls copy, at most, of each byte that is spelled out: see `hutch.codecs.allowed`
 _BYTES_PER_PART = 16  # as there
@@ -123,7 +121,7 @@ class _Beginning:
         return spare >= 0
 
 
-class Shapes:
+class Shapes(Learner):
     """The shapes of one codec. Threads may share it.
 
     Args:
@@ -131,14 +129,16 @@ class Shapes:
         is_calm: as for `trace`.
     """
 
+    unmatched = 16
+
     def __init__(self, max_depth: int, is_calm: Callable[[str, str], bool]) -> None:
+        super().__init__()
         self._is_calm = is_calm
         self._beginnings: dict[int, _Beginning] = {}
         self._most_depth = (max_depth - _DEPTH_OF_FLAT) // _DEPTHS_PER_NOTE
         self._values = Values(self._most_depth)
         self._last: _Beginning | None = None
         self._learning = Lock()
-        self.hits = self._made = 0
 
     def __contains__(self, data: bytes) -> bool:
         """Whether a walk would let a pickle pass, by what it has let pass. O(len(data))."""
@@ -154,10 +154,6 @@ class Shapes:
                 self.hits += 1
                 return True
         return False
-
-    def are_of_use(self) -> bool:
-        """Whether they have been as often as it takes to make up for another one, or nobody can know yet."""
-        return self._made <= self.hits // _HITS_PER_ONE + _UNMATCHED
 
     def learn(self, data: bytes, walk: Walk, judge: Judge) -> bool:
         """Remember how a pickle goes on that `walk` has passed, if that is safe. O(len(data)), but slow."""

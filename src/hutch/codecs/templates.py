@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from hutch.codecs.forms import sized
+from hutch.codecs.forms import sized, telling_texts
 from hutch.codecs.opcodes import Walk
 from hutch.errors import CodecError
 
@@ -37,12 +37,20 @@ if TYPE_CHECKING:
 
     from hutch.codecs.opcodes import Judge
 
-__all__ = ["MAX_TEMPLATE_BYTES", "Templates", "kept", "may_be_left_out", "next_piece", "opcodes_of", "short_piece"]
+__all__ = [
+    "MAX_TEMPLATE_BYTES",
+    "Learner",
+    "Templates",
+    "kept",
+    "may_be_left_out",
+    "next_piece",
+    "opcodes_of",
+    "short_piece",
+]
 
 MAX_TEMPLATE_BYTES = 1000  # of a pickle that a template is made of
 _MOST_TEMPLATES = 256
-_UNMATCHED = 32  # so many are made before any has been of use
-_HITS_PER_ONE = 32  # and one more each time that they have been of use so often: that takes as long as a hundred reads
+_HITS_PER_ONE = 32  # to learn one takes as long as a hundred reads
 _LEAST_LIMIT = 1 << 20  # of work, and of bytes copied: see `accounts.most_copied`
 
 # Opcodes whose argument is dropped: the content that is the shortest, and the one that is the longest, or greatest.
@@ -69,8 +77,8 @@ _KEPT = rb"|".join(
         rb"[\x94N\x88\x89()\]}\x8fasuetbR\x81\x85-\x87\x90-\x93012dlo]++",
         rb"[q\x80].",
         rb"j....",
-        rb"\x8c(?:\x06latin1|\x09_unpickle|\x03int|\x04args|\x07is_safe|.__\w*+|.[\w.]++\x94?(?:\x8c.[\w.]++\x94?)?+\x93)",
-        rb"X(?:\x06\x00\x00\x00latin1|\x04\x00\x00\x00args|\x09\x00\x00\x00_unpickle|\x03\x00\x00\x00int|\x07\x00\x00\x00is_safe)",
+        rb"\x8c(?:" + telling_texts(b"") + rb"|.__\w*+|.[\w.]++\x94?(?:\x8c.[\w.]++\x94?)?+\x93)",
+        rb"X(?:" + telling_texts(rb"\x00\x00\x00") + rb")",
         rb"X.\x00\x00\x00__\w*+",
         rb"c[^\n]*+\n[^\n]*+\n",
     )
@@ -96,20 +104,39 @@ _next_rest: Callable[[bytes, int], Any] = re.compile(_REST, re.DOTALL).match
 kept: Callable[[bytes], list[bytes]] = _pieces.findall
 
 
-class Templates:
+class Learner:
+    """Learns as long as what it has learned makes up for that.
+
+    Attributes:
+        unmatched: so many are learned before any has been of use; then one more for every 32 times.
+        hits: how often one was of use.
+    """
+
+    unmatched: int
+
+    def __init__(self) -> None:
+        self.hits = self._made = 0
+
+    def are_of_use(self) -> bool:
+        """Whether they have been as often as it takes to make up for another one, or nobody can know yet."""
+        return self._made <= self.hits // _HITS_PER_ONE + self.unmatched
+
+
+class Templates(Learner):
     """The templates of one codec. Threads may share it.
 
     Attributes:
         known: what `kept` gives of pickles that look like one that was let through.
         last: what it gave of the last one that looked so. The next one often does: it need not be hashed then.
-        hits: how often one was of use.
     """
 
+    unmatched = 32
+
     def __init__(self, max_depth: int) -> None:
+        super().__init__()
         self._max_depth = max_depth
         self.known: set[tuple[bytes, ...]] = set()
         self.last: list[bytes] = []
-        self.hits = self._made = 0
 
     def __contains__(self, data: bytes) -> bool:
         """Whether a pickle that was let through looked like this one. O(len(data))."""
@@ -120,10 +147,6 @@ class Templates:
             self.last = pieces
         self.hits += 1
         return True
-
-    def are_of_use(self) -> bool:
-        """Whether they have been as often as it takes to make up for another one, or nobody can know yet."""
-        return self._made <= self.hits // _HITS_PER_ONE + _UNMATCHED
 
     def learn(self, data: bytes, walk: Walk, judge: Judge) -> bool:
         """Remember the template of a pickle that `walk` has passed, if that is safe. O(len(data)), but slow."""
