@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import decimal
 import enum
+import gc
 import pickle
 import re
 import struct
@@ -719,9 +720,9 @@ def test_nor_do_structs() -> None:
 
     codec = SafePickle(["time:struct_time"])
     assert len(codec.decode(KEY, nested(100))) == 9
-    with pytest.raises(LimitError, match=DEEP):
+    with pytest.raises(LimitError, match=f"{DEEP}|{COPIES}"):
         codec.decode(KEY, nested(400_000))
-    with pytest.raises(LimitError, match=DEEP):
+    with pytest.raises(LimitError, match=f"{DEEP}|{COPIES}"):
         SafePickle(["time:struct_time"], max_depth=10**7).decode(KEY, nested(400_000))
 
 
@@ -865,3 +866,79 @@ def test_subclasses_with_an_init_of_their_own_come_back() -> None:
         assert found == values
         assert list(map(type, found)) == list(map(type, values))
     assert CODEC.decode(KEY, pickle.dumps(Titled("name", [1]))) == [1]
+
+
+# Texts that are equal, and not the same.
+
+LONG = "x" * 60_000
+TWINS = text(LONG) + put(0) + b"0" + text(LONG) + put(1) + b"0"
+
+
+def tuple_of(number: int, count: int, *, size: int = 1000) -> bytes:
+    return b"(" + get(number) * size + b"t" + put(count) + b"0"
+
+
+COMPARED_TEXTS = {
+    "in tuples": (tuple_of(0, 2) + tuple_of(1, 3) + b"}" + get(2) + b"Ns(", get(3) + b"N", b"u"),
+    "in frozensets": (b"}(" + get(0) + b"\x91Ns(", b"(" + get(1) + b"\x91N", b"u"),
+    "as keys": (b"}" + get(0) + b"Ns(", get(1) + b"N", b"u"),
+    "in a set": (b"\x8f(" + get(0), get(1), b"\x90"),
+}
+
+
+@pytest.mark.parametrize("name", COMPARED_TEXTS)
+def test_texts_are_compared_each_time(name: str) -> None:
+    begin, each, end = COMPARED_TEXTS[name]
+    for twins in (TWINS, TWINS.replace(b"X", b"B"), f"V{LONG}\np0\n0V{LONG}\np1\n0".encode()):
+        few, many = (b"\x80\x04" + twins + begin + each * count + end + b"." for count in (5, 40_000))
+        codec = SafePickle()
+        assert len(codec.decode(KEY, few)) == 1
+        for _ in range(3):
+            with pytest.raises(LimitError, match=KEYS):
+                codec.decode(KEY, many)
+
+
+def test_one_text_is_a_key_as_often_as_anybody_likes() -> None:
+    """Where there is no other one that is as long, they need not be compared."""
+    title = "a title of some length " * 20
+    for protocol in range(1, 6):
+        value = [{title: n, "twin" * 100: n, "next" * 101: str(n)} for n in range(3000)]
+        data = pickle.dumps(value, protocol)
+        assert look(data, CODEC._names, 1000) is not None
+        assert SafePickle().decode(KEY, data) == value
+
+
+def test_a_shape_knows_how_long_its_keys_are() -> None:
+    def data(one: str, other: str, count: int) -> bytes:
+        """Objects by keys that are tuples of the same two texts, but not the same tuple."""
+        keys = text(one) + b"\x94" + text(other) + b"\x94"
+        row = b"}(" + b"h\x04h\x04\x86h\x03)\x81" + b"h\x05h\x05\x86h\x03)\x81u"
+        return b"\x80\x04]\x94(" + named(__name__, "Node") + keys + row * count + b"e."
+
+    codec = SafePickle([Node])
+    for n in range(20):
+        assert len(codec.decode(KEY, data(f"some {n}", f"other {n}", 200))) == 203
+    assert codec._known_by is codec._shapes
+    for sizes in ((300, 299), (60_000, 50_000)):
+        found = codec.decode(KEY, data(*["s" * size for size in sizes], 200))
+        assert [len(row) for row in found[3:]] == [2] * 200
+    with pytest.raises(LimitError, match=KEYS):
+        codec.decode(KEY, data("s" * 60_000, "s" * 60_000, 20_000))
+
+
+def test_how_deep_elements_are_is_found_out_by_each_of_them_once() -> None:
+    element = global_("xml.etree.ElementTree", "Element") + text("a") + b"\x85R"
+    data = b"\x80\x03" + element + b"q\x000" + element + b"(" + get(0) * 20_000 + b"eq\x010(" + get(1) * 5000 + b"l."
+    largest = 0
+    gone_over = gc.get_referents
+
+    def counted(*things: Any) -> list[Any]:
+        nonlocal largest
+        found = gone_over(*things)
+        largest = max(largest, len(found))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "get_referents", counted)
+        assert len(ALLOWING.decode(KEY, data)) == 5000
+    assert 0 < largest < 2 * len(data)

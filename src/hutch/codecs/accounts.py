@@ -24,6 +24,7 @@ from hutch.codecs.notes import (
     RESULT,
     SET,
     TUPLE,
+    VAST,
     WIDE,
     Made,
     measure,
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-__all__ = ["MOST_RECURSING", "Accounts", "most_copied"]
+__all__ = ["MOST_RECURSING", "WORK_BYTES", "Accounts", "most_copied", "most_work"]
 
-_WORK_BYTES = 64  # of an int or of text that one unit of work goes over
+WORK_BYTES = 64  # of an int or of text that one unit of work goes over: two that are equal are compared
+_SHOWN_BYTES = 8  # of each thing, beside its text
+_WORK_PER_BYTE = 64
 _WORK_PER_NOTE = 32  # to go over notes takes longer than to hash what they are about
 _LONG_BYTES = 32  # an int of more is LONG
 _DIGITS_PER_BYTE = 2  # of hexadecimal text, of which an int can be made
@@ -47,6 +50,11 @@ _COMPARED_PER_WORK = 512  # of the square of an int's bytes
 # guard sees other containers among them, it lets 50 of these pass, with as many of the former between any two.
 MOST_RECURSING = 5000
 _MOST_RECURSING_IF_LATE = 100
+
+
+def most_work(size: int) -> int:
+    """Objects that may be visited, to hash and to compare keys, by a pickle of `size` bytes."""
+    return (1 << 20) + _WORK_PER_BYTE * size
 
 
 def most_copied(size: int) -> int:
@@ -62,11 +70,14 @@ class Accounts:
         is_tangled: what hashes its parts was.
         has_decimals: a Decimal was made.
         has_numbers: an int or a Fraction was made by a call.
+        has_vast: something was made that gives more than it holds.
+        has_copies: something was called that may copy parts of parts.
     """
 
     def __init__(self, max_depth: int, max_work: int, max_copied: int) -> None:
         self.max_depth = max_depth
         self.is_late = self.is_tangled = self.has_decimals = self.has_numbers = False
+        self.has_vast = self.has_copies = False
         self.work_left = max_work
         self.copy_left = max_copied
         self._late_left = min(max_depth, MOST_RECURSING)
@@ -81,13 +92,15 @@ class Accounts:
         holder.size += len(items)
         work = holder.work + len(items)
         depth = holder.depth
-        shown = holder.shown
+        shown = holder.shown + _SHOWN_BYTES * len(items)
         recursing = 0
         flags = 0
         for item in items:
             kind = type(item)
             if kind is tuple:
-                shown += item[1] - item[0]
+                size = item[1] - item[0]
+                shown += size
+                work += size // WORK_BYTES
             elif kind is Made:
                 work += item.work
                 shown += item.shown
@@ -103,12 +116,14 @@ class Accounts:
                     holder.held.append(item)
                 if item.kind == GLOBAL:
                     self.stored(item.items)
-            elif kind is BLOB:
-                shown += len(item)
+            elif kind is BLOB or kind is str:
+                size = len(item)
+                shown += size
+                work += size // WORK_BYTES
             elif kind is int and item >= WIDE:
                 width = width_of(item)
                 shown += width
-                work += width // _WORK_BYTES
+                work += width // WORK_BYTES
                 if width > _LONG_BYTES:
                     flags |= LONG
         if not holder.own & ATOMIC:
@@ -164,9 +179,13 @@ class Accounts:
                 self.work_left -= work
                 if item.flags & (LONG | DECIMAL):
                     self.work_left -= (1 if item.own & NUMBER else work) * self._key_work
+            elif kind is tuple:
+                self.work_left -= (item[1] - item[0]) // WORK_BYTES
+            elif kind is BLOB or kind is str:
+                self.work_left -= len(item) // WORK_BYTES
             elif kind is int and item >= WIDE:
                 width = width_of(item)
-                self.work_left -= width // _WORK_BYTES
+                self.work_left -= width // WORK_BYTES
                 if width > _LONG_BYTES:
                     self.work_left -= self._key_work
         if self.work_left < 0:
@@ -194,7 +213,7 @@ class Accounts:
                 path += [part for part in parts if id(part) not in works]
             else:
                 if known < 0:
-                    own = 1 + note.size + max(note.extent, 0) // _WORK_BYTES
+                    own = 1 + note.size + max(note.extent, 0) // WORK_BYTES
                     works[id(note)] = own + sum(works[id(part)] for part in parts)
                 path.pop()
             self.work_left -= _WORK_PER_NOTE * (1 + len(parts))
@@ -235,19 +254,26 @@ class Accounts:
         if self.copy_left < 0:
             raise LimitError("copies long text or bytes so often that what comes out would be many times its size")
 
+    def show(self, extent: int) -> None:
+        """Refuse what shows too many bytes in an error, which is raised once."""
+        if extent > self.copy_left:
+            self.copy(extent)
+
     def pass_on(self, arguments: Made, result: Made) -> None:
         """Count what a call makes of a tuple of arguments."""
         extent = measure(arguments)
         result.extent = POINTER_BYTES * arguments.size if result.own & REFERS else extent
         self.copy(result.extent)
         if not result.own & ATOMIC:
-            result.work += arguments.work + result.extent // _WORK_BYTES
+            result.work += arguments.work + result.extent // WORK_BYTES
         result.depth += arguments.depth - 1
         result.shown = arguments.shown
         if result.flags & DECIMAL:
             self.has_decimals = True
             self._longest_decimal = max(self._longest_decimal, extent)
             self._widen()
+        if result.flags & VAST:
+            self.has_vast = True
         if result.flags & LONG:
             self.has_numbers = True
             self.widen(extent // _DIGITS_PER_BYTE)

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from hutch.codecs import rules
 from hutch.codecs.hopeless import successor
-from hutch.codecs.notes import ATOMIC, DECIMAL, LONG, NUMBER, OPEN, RECURSES
+from hutch.codecs.notes import ATOMIC, DECIMAL, LONG, NUMBER, OPEN, RECURSES, VAST
 from hutch.codecs.standins import encode, reconstruct, zone_method
 from hutch.errors import CodecError
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DATA",
     "GETATTR",
-    "NUMBERS",
+    "KINDS",
     "RECONSTRUCTOR",
     "UUID",
     "ZONE",
@@ -98,12 +98,12 @@ class Entry:
         return self._marks
 
     def _own(self) -> int:
-        own = NUMBER if self.where in NUMBERS else 0
+        own = NUMBER if KINDS.get(self.where, 0) & (LONG | DECIMAL) else 0
         return own | (ATOMIC if self.where in _NO_KEYS else 0) | (RECURSES if self.where in _RECURSING else 0)
 
     def _flags(self) -> int:
         is_open = self.builds is not rules.never or any(self.where in some for some in _FILLED.values())
-        return NUMBERS.get(self.where, 0) | (OPEN if is_open else 0)
+        return KINDS.get(self.where, 0) | (OPEN if is_open else 0)
 
     @property
     def is_tuple(self) -> bool:
@@ -119,8 +119,8 @@ class Entry:
         """Whether it may be called with keyword arguments."""
         return False
 
-    def may_fill(self, opcode: str) -> bool:
-        """Whether APPENDS, ADDITEMS or SETITEMS may put more into what it has made."""
+    def may_fill(self, opcode: str, items: list[Any]) -> bool:
+        """Whether APPENDS, ADDITEMS or SETITEMS may put these into what it has made."""
         return self.where in _FILLED[opcode]
 
     @property
@@ -180,7 +180,14 @@ _ADDRESSES, _NETWORKS = (
 _PATHS = frozenset(("pathlib", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath"))
 # Some of these go over it, as often as it is reached: text of it is made, or a path of paths.
 _STATELESS = (_CALM - _SLICE) | {("decimal", "Decimal")} | _ADDRESSES | _PATHS
-NUMBERS = {("builtins", "int"): LONG, ("fractions", "Fraction"): LONG, ("decimal", "Decimal"): DECIMAL}
+KINDS = {
+    ("builtins", "int"): LONG,
+    ("fractions", "Fraction"): LONG,
+    ("decimal", "Decimal"): DECIMAL,
+    ("builtins", "range"): VAST,
+    ("ipaddress", "IPv4Network"): VAST,
+    ("ipaddress", "IPv6Network"): VAST,
+}
 _FREE = _STATELESS | _NETWORKS
 
 _DICTS = frozenset(

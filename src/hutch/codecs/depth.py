@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections import deque
+from types import WrapperDescriptorType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ __all__ = ["is_deep"]
 _LEAVES = frozenset((int, str, float, bool, bytes, bytearray, complex, type(None), type, range))
 _CODE = (type, type(gc), type(lambda: None), type(len))  # classes, modules, functions: what these hold is no data
 _CONTAINERS = frozenset((list, tuple, set, frozenset))
-_SIZED: tuple[Any, ...] = (list, tuple, dict, set, frozenset, deque)  # anything else holds few things
 _LEVELS = 64
 _HAVE_GC = 1 << 14  # of the flags of a class
 _PLAIN = _CONTAINERS | {dict}
@@ -75,7 +74,7 @@ def _is_flat(value: Any, levels: int, most: int) -> bool:
         if kinds <= _PLAIN:
             most -= sum(map(len, level))
         else:
-            sizes = {kind: next((base.__len__ for base in _SIZED if issubclass(kind, base)), None) for kind in kinds}
+            sizes = {kind: _size_of(kind) for kind in kinds}
             most -= len(level) + sum([size(part) for part in level if (size := sizes[type(part)]) is not None])
         if most < 0:
             return False
@@ -88,6 +87,16 @@ def _is_flat(value: Any, levels: int, most: int) -> bool:
             level = [part for part in level if type(part) in holding]
             kinds = holding
     return False
+
+
+def _size_of(kind: type) -> Any:
+    """What tells how many things an object holds, if it may be many: ``__len__`` of whatever is not made by Python."""
+    for base in kind.__mro__ if kind.__flags__ & _HAVE_GC else ():
+        if base in _LEAVES:
+            break
+        if isinstance(size := vars(base).get("__len__"), WrapperDescriptorType):
+            return size
+    return None
 
 
 def _parts(value: Any) -> Any:

@@ -45,7 +45,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from hutch.codecs.accounts import MOST_RECURSING, most_copied
+from hutch.codecs.accounts import MOST_RECURSING, WORK_BYTES, most_copied, most_work
 from hutch.codecs.forms import (
     BUILT,
     DICTS,
@@ -225,6 +225,8 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
         at = 0
         opcodes = size  # with their arguments, but without long texts
         longest = 0  # of those
+        lengths: set[int] = set()
+        twins = 0  # the longest of those that are as long as another one, and may be equal
         named = pairs = False
         named_at, watched = 0, None  # where the class is that is watched, behind its name; what is known of it then
         zones: set[int] = set()
@@ -246,6 +248,8 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     break
                 if named and shares and _most_gone_over(data, kind, longest) > most_copied(size):
                     break
+                if shares and kind != NO_HASHING and opcodes // 2 * (twins // WORK_BYTES) > most_work(size):
+                    break  # each that is fetched may be compared with its twin, as a key
                 if kind == NO_TUPLES and named and 8 * size * data.count(b"b") > most_copied(size):
                     break  # each BUILD may set the same state, of no more items than there are bytes
                 if named_at and watched is None:
@@ -292,6 +296,9 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 at = begin + long
                 opcodes -= long
                 longest = max(longest, long)
+                if long in lengths:
+                    twins = max(twins, long)
+                lengths.add(long)
                 continue
             elif op in b"hj":
                 if memo is None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter, OrderedDict, UserList, defaultdict, deque
+from collections import Counter, OrderedDict, UserDict, defaultdict, deque
 from enum import Enum, EnumType
 from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 
 from hutch.codecs import notes, rules
-from hutch.codecs.allowed import DATA, NUMBERS, Entry
+from hutch.codecs.allowed import DATA, KINDS, Entry
 from hutch.codecs.hopeless import refusal_of
 from hutch.codecs.notes import ATOMIC, DECIMAL, HASHES_PARTS, LONG, NUMBER, OPEN, RECURSES, REFERS
 from hutch.errors import CodecError
@@ -68,7 +68,7 @@ class UserEntry(Entry):
     def _flags(self) -> int:
         flags = OPEN if not isinstance(self.thing, EnumType) else 0
         for base in self.thing.__mro__:
-            flags |= NUMBERS.get((base.__module__, base.__qualname__), 0)
+            flags |= KINDS.get((base.__module__, base.__qualname__), 0)
         return flags | (HASHES_PARTS if self.hashes_parts else 0)
 
     @property
@@ -82,9 +82,9 @@ class UserEntry(Entry):
     def takes_names(self) -> bool:
         return rule_for(self.thing) in (rules.anything, rules.copied)
 
-    def may_fill(self, opcode: str) -> bool:
+    def may_fill(self, opcode: str, items: list[Any]) -> bool:
         if opcode == "SETITEMS":
-            return _takes_keys(self.thing)
+            return _takes_keys(self.thing) and (not _makes_text(self.thing) or all(map(_is_morsel, items[1::2])))
         return any(hasattr(self.thing, name) for name in _FILLING[opcode])
 
     @property
@@ -137,9 +137,20 @@ class UserEntry(Entry):
 def _takes_keys(cls: Any) -> bool:
     """Whether it may be given items by keys: most of what is no dict takes a slice, and puts in all of something."""
     method = getattr(cls, "__setitem__", None)
-    return method in (None, dict.__setitem__, OrderedDict.__setitem__) or (
-        isinstance(method, FunctionType) and method is not UserList.__setitem__
-    )
+    if isinstance(method, FunctionType):
+        is_foreign = method.__module__.partition(".")[0] not in sys.stdlib_module_names
+        return is_foreign or method is UserDict.__setitem__ or issubclass(cls, dict)
+    return method in (None, dict.__setitem__, OrderedDict.__setitem__)
+
+
+def _makes_text(cls: Any) -> bool:
+    """Whether what it is given by keys is made into text, unless it is a `Morsel`: as cookies do."""
+    method = getattr(cls, "__setitem__", None)
+    return getattr(method, "__qualname__", None) == "BaseCookie.__setitem__" and method.__module__ == "http.cookies"
+
+
+def _is_morsel(item: Any) -> bool:
+    return type(item) is notes.Made and item.kind == notes.RESULT and item.items == ("http.cookies", "Morsel")
 
 
 # The methods that put more into what is no list or set.
@@ -159,6 +170,13 @@ _BASE_RULES: dict[type, Rule] = {
 
 # Their ``__new__`` does not look at what a subclass is called with, if that has an ``__init__`` of its own.
 _MADE_BY_INIT = (list, dict, set, bytearray, deque, defaultdict, OrderedDict, Counter)
+# What these would do with arguments: open a file, or make text of anything. Picklers give them a state.
+_RULES_BY_NAME: dict[Global, Rule] = {
+    ("collections", "UserString"): rules.texts,
+    ("http.cookies", "BaseCookie"): rules.nothing,
+    ("xml.etree.ElementTree", "ElementTree"): rules.nothing,
+}
+_COPYING = (UnicodeError, SyntaxError, BaseExceptionGroup)  # exceptions that copy what they are called with
 _ON_THE_HEAP = 1 << 9  # of the flags of a class
 
 
@@ -174,6 +192,8 @@ def rule_for(cls: Any) -> Rule:
     has_init = False
     for base in cls.__mro__:
         where = (base.__module__, base.__qualname__)
+        if where in _RULES_BY_NAME and not has_init:
+            return _RULES_BY_NAME[where]
         rule = _BASE_RULES.get(base) or (DATA[where].rule if where in DATA else None)
         if rule not in (None, rules.anything) and not (has_init and base in _MADE_BY_INIT):
             return rule
@@ -186,9 +206,9 @@ def rule_for(cls: Any) -> Rule:
 def _refers(cls: Any) -> bool:
     """Whether it holds what it is called with, not a copy: what the standard library does not make is taken to.
 
-    So do the exceptions of Python itself, but for those that are about text and bytes.
+    So do most exceptions of Python itself.
     """
-    is_error = issubclass(cls, BaseException) and not issubclass(cls, UnicodeError)
+    is_error = issubclass(cls, BaseException) and not issubclass(cls, _COPYING)
     makers = [base for base in cls.__mro__ if "__new__" in vars(base) or "__init__" in vars(base)]
     homes = {base.__module__.partition(".")[0] for base in makers if base not in (object, tuple)}
     if is_error:

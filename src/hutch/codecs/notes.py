@@ -19,6 +19,7 @@ OPEN = 1  # more may be put into it
 HASHES_PARTS = 2  # a call made it, and its hash may be that of its parts
 LONG = 4  # an int, or a fraction, that is so long that it takes time to compare it with a Decimal
 DECIMAL = 8
+VAST = 16  # to iterate over it gives more than it holds
 _CLOSED = (TUPLE, FROZENSET, GLOBAL)
 
 # What is true of what a call has made, itself.
@@ -48,8 +49,9 @@ class Made:
         held: notes of what has been put into it; None: there are none.
         is_held: something else holds it, and has counted what was in it by then.
         extent: bytes that whoever calls something with it copies, or, of a TUPLE, with what is in it; -1: not known.
-        shown: bytes of text, bytes and ints that a repr of it shows, however deep in it they are.
-        flags: OPEN, HASHES_PARTS, LONG and DECIMAL, of itself or of what it holds.
+        shown: bytes that a repr of it shows, at most: of text, bytes and ints, however deep in it they are, and some of
+            each thing, as often as it is reached.
+        flags: OPEN, HASHES_PARTS, LONG, DECIMAL and VAST, of itself or of what it holds.
         own: ATOMIC, RECURSES, REFERS, NUMBER, LATE and HAS_STATE, of itself.
         recursing: how many in one another there are of those that recurse, as far as it is known; itself included.
         late: the most of them that it was given late.

@@ -9,6 +9,7 @@ The opcodes are those of protocols 0 to 5, as the comments of the standard libra
 
 from __future__ import annotations
 
+import re
 from _codecs import escape_decode
 
 from hutch.codecs.accounts import Accounts
@@ -47,14 +48,16 @@ if TYPE_CHECKING:
         def named(self, walk: Walk, module: str, name: str) -> Global: ...
         def called(self, walk: Walk, function: Made, arguments: Any, result: Made, opcode: str) -> None: ...
         def built(self, walk: Walk, target: Made, state: Any) -> None: ...
-        def filled(self, walk: Walk, target: Made, opcode: str) -> None: ...
+        def filled(self, walk: Walk, target: Made, opcode: str, items: list[Any]) -> None: ...
         def stored(self, walk: Walk, where: Global) -> None: ...
 
 
-__all__ = ["UNKNOWN", "Walk", "disassemble", "globals_of", "walk"]
+__all__ = ["SETTER", "UNKNOWN", "Walk", "disassemble", "globals_of", "walk"]
 
 UNKNOWN = "?"  # in place of a module or a name that only running the pickle would tell
 SETTER = "__setstate__"  # BUILD calls what an object has by that name, also in its state
+# As text is written that is this, behind a size of one, four or eight bytes.
+_find_setter = re.compile(rb"\x0c(?:\x00{3}|\x00{7})?" + SETTER.encode()).search
 _FLOAT = 0.0  # stands for any float
 _BIG = 1 << 64  # stands for an int that does not fit in 8 bytes, but is not so long that anything takes time
 _BIG_BYTES = 32
@@ -81,7 +84,7 @@ class Walk(Accounts):
         extensions: codes of copyreg's extension registry that it uses.
         end: where it stops; what is behind belongs to something else.
         looked_into: where the text is that somebody has asked for.
-        names_setter: some text has `SETTER` in it.
+        names_setter: some text is `SETTER`.
     """
 
     def __init__(
@@ -100,7 +103,7 @@ class Walk(Accounts):
         self.extensions: list[int] = []
         self.end = 0
         self.looked_into: list[tuple[int, int]] = []
-        self.names_setter = SETTER.encode() in self.data
+        self.names_setter = _find_setter(self.data) is not None
         self.judge = judge
         self._filled: Made | None = None  # the last dict that was given items, if these are all of its items
         self._filled_with: list[Any] = []
@@ -397,7 +400,7 @@ class Walk(Accounts):
                 push(_FLOAT)
             elif op == 0x56:  # UNICODE
                 text = str(line(), "raw-unicode-escape")
-                self.names_setter = self.names_setter or SETTER in text
+                self.names_setter = self.names_setter or text == SETTER
                 push(text)
             elif op == 0x53:  # STRING
                 self.names_setter = self.names_setter or SETTER.encode() in escape_decode(line())[0]
@@ -433,7 +436,7 @@ class Walk(Accounts):
         if len(items) % 2:
             raise _Underflow
         if target.kind != DICT and self.judge is not None:
-            self.judge.filled(self, target, "SETITEMS")
+            self.judge.filled(self, target, "SETITEMS", items)
         self.hash(items[::2])
         if target is self._filled:
             self._filled_with += items
@@ -444,7 +447,7 @@ class Walk(Accounts):
 
     def _add(self, target: Any, items: list[Any], hashed: bool) -> None:
         if target.kind != (SET if hashed else LIST) and self.judge is not None:
-            self.judge.filled(self, target, "ADDITEMS" if hashed else "APPENDS")
+            self.judge.filled(self, target, "ADDITEMS" if hashed else "APPENDS", items)
         if hashed:
             self.hash(items)
         self.hold(target, items)

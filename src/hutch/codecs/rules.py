@@ -7,7 +7,7 @@ goes over or hashes, and says whether there may be such a call.
 from __future__ import annotations
 
 from hutch.codecs import notes
-from hutch.codecs.notes import BLOB, OPEN, Made, copied_by_state, extent_of, width_of
+from hutch.codecs.notes import BLOB, OPEN, VAST, Made, copied_by_state, extent_of, width_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,9 +60,12 @@ def anything(walk: Walk, items: list[Any]) -> bool:
 
 
 def copied(walk: Walk, items: list[Any]) -> bool:
-    """Any arguments, of which there may be copies; but for a range, which would be copied item by item."""
-    _count_copies(walk, items, _ELEMENT_BYTES)
-    return not any(type(item) is Made and item.items == ("builtins", "range") for item in items)
+    """Any arguments, of which there may be copies, part by part; but for a range, which would be many then."""
+    walk.has_copies = True
+    for item in items:
+        if type(item) is Made:
+            walk.copy(max(_ELEMENT_BYTES * item.size, item.shown))
+    return not any(type(item) is Made and item.flags & VAST for item in items)
 
 
 def never(walk: Walk, items: list[Any]) -> bool:
@@ -182,7 +185,7 @@ def one(walk: Walk, items: list[Any]) -> bool:
         return False
     item = items[0]
     if type(item) is Made:
-        walk.copy(item.shown)
+        walk.show(item.shown)
         return not (walk.is_late and item.flags & OPEN and walk.reaches_late(item))
     return True
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from _pickle import Unpickler, dumps, loads
 
 from hutch.codecs import notes
-from hutch.codecs.accounts import most_copied
+from hutch.codecs.accounts import most_copied, most_work
 from hutch.codecs.allowed import (
     DATA,
     GETATTR,
@@ -42,7 +42,7 @@ from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.granted import UserEntry
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
 from hutch.codecs.notes import HAS_STATE, RECURSES, Made
-from hutch.codecs.opcodes import UNKNOWN, Walk
+from hutch.codecs.opcodes import SETTER, UNKNOWN, Walk
 from hutch.codecs.shapes import MAX_SHAPE_BYTES, Shapes
 from hutch.codecs.source import Source
 from hutch.codecs.templates import MAX_TEMPLATE_BYTES, Templates
@@ -60,7 +60,6 @@ __all__ = ["SafePickle"]
 
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 1000  # of lists in lists the C pickler writes about as many
-_WORK_PER_BYTE = 64
 _MAX_KNOWN_BYTES = 16 << 10  # of a pickle that may look like one that is remembered as a whole
 _GLANCES = 8  # as much is told at a glance before anything of it is remembered, which takes a hundred times as long
 _FEW_BYTES = 300  # of a pickle that is told sooner as a whole than piece by piece
@@ -243,7 +242,7 @@ class SafePickle(Codec):
             data,
             self,
             max_depth=self._max_depth,
-            max_work=(1 << 20) + _WORK_PER_BYTE * size,
+            max_work=most_work(size),
             max_copied=most_copied(size),
         )
         try:
@@ -391,7 +390,13 @@ class SafePickle(Codec):
             )
         entry = self._entries.get(target.items)
         if walk.names_setter:  # a state that was set before may have it, or anything that acts as a dict
-            raise _misused(target.items)
+            module, name = target.items
+            raise ForbiddenGlobalError(
+                f"sets the state of {module}.{name}, and has the text {SETTER!r}, by which something else could be "
+                "called with it, which SafePickle does not allow",
+                module=module,
+                name=name,
+            )
         if entry is None or not entry.builds(walk, [target, state]):
             raise _misused(target.items)
         if type(state) is Made and state.kind == notes.RESULT and not entry.sets_state:
@@ -399,14 +404,13 @@ class SafePickle(Codec):
             if known is not None and known.is_tuple:  # with one, BUILD sets attributes, too
                 raise _misused(target.items)
 
-    def filled(self, walk: Walk, target: Made, opcode: str) -> None:
+    def filled(self, walk: Walk, target: Made, opcode: str, items: list[Any]) -> None:
         """Something else than a list, dict or set is about to be given more."""
         entry = self._entries.get(target.items) if target.kind == notes.RESULT else None
         if entry is None:
             raise CodecError(f"has {opcode} for what is no container, or not one of that kind")
-        # What a state has by the name of a method would be called in its place; picklers set states last.
-        is_hidden = target.own & HAS_STATE and opcode != "SETITEMS"
-        if is_hidden or not entry.may_fill(opcode):
+        # What a state has by the name of a method would be called in its place, or be filled; picklers set states last.
+        if target.own & HAS_STATE or not entry.may_fill(opcode, items):
             raise _misused(target.items)
 
 

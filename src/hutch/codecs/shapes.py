@@ -12,10 +12,11 @@ each key takes so little work that its bytes allow for it, and what calls copy i
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import repeat
 from threading import Lock
 
-from hutch.codecs.accounts import most_copied
+from hutch.codecs.accounts import WORK_BYTES, most_copied, most_work
 from hutch.codecs.loops import Opening, State, find_rounds
 from hutch.codecs.templates import Learner, may_be_left_out, next_piece, opcodes_of, short_piece
 from hutch.codecs.tracing import Unusual, Values, trace
@@ -39,6 +40,8 @@ _BYTES_PER_PART = 16  # as there
 _ZONE_BYTES = 1 << 14  # and of each call of a method, which finds a time zone
 _DEPTH_OF_FLAT = 8  # as in `glance`: a note is as deep as this, where the object is deeper than it
 _DEPTHS_PER_NOTE = 4
+# What may take too long together: to compare numbers; to copy what gives more than it holds.
+_DANGERS = (frozenset(["decimals", "long ints", "keys"]), frozenset(["vast", "copies"]))
 _FRAME = 0x95
 _END = State()  # nothing comes next
 
@@ -51,16 +54,16 @@ class _Beginning:
         copied: contents that a call copies, at most, of those that are spelled out elsewhere.
         parts: parts that a call copies, at most, likewise.
         hashes: 2 where keys are made by calls of contents, which must not be long then.
+        compared: texts, at most, with which a key is compared that is spelled out elsewhere.
         openings: ways from there, to where it is come to again and again.
         methods: how many methods are called, by piece, where there are any.
-        dangers: Decimals, long ints, and keys that are such or hold something, if some pickle has these: all of them
-            together may take too long to compare.
+        dangers: of `_DANGERS`, what some pickle has.
     """
 
     def __init__(self) -> None:
         self.first = State()
         self.states: dict[Any, State] = {}
-        self.copied = self.parts = 0
+        self.copied = self.parts = self.compared = 0
         self.methods: dict[bytes, int] = {}
         self.hashes = 0
         self.openings: tuple[Opening, ...] = ()
@@ -108,7 +111,7 @@ class _Beginning:
             called: how many methods are called.
             longest: bytes of its longest content.
         """
-        if self.hashes > 1 and longest > 255:
+        if longest > 255 and (self.hashes > 1 or not self._compares_quickly(data, longest)):
             return False
         spare = most_copied(len(data)) - _SPELLED_OUT * len(data) - called * _ZONE_BYTES
         if self.parts or self.copied:
@@ -119,6 +122,17 @@ class _Beginning:
                 cost += self.copied * (max([end - start for start, end in contents]) - longest)
             spare -= calls * cost
         return spare >= 0
+
+    def _compares_quickly(self, data: bytes, longest: int) -> bool:
+        """Whether keys that are fetched take no longer to compare than a walk would let them."""
+        if not self.compared:
+            return True
+        compared = self.compared * (data.count(b"h") + data.count(b"j"))
+        if compared * (longest // WORK_BYTES) <= most_work(len(data)):
+            return True
+        lengths = Counter([end - start for start, end in _split(data)[1]])
+        twins = max([length for length, count in lengths.items() if count > 1])  # others are equal to none
+        return compared * (twins // WORK_BYTES) <= most_work(len(data))
 
 
 class Shapes(Learner):
@@ -191,11 +205,15 @@ class Shapes(Learner):
         dangers = set(beginning.dangers)
         if walk.has_decimals:
             dangers.add("decimals")
+        if walk.has_vast:
+            dangers.add("vast")
+        if walk.has_copies:
+            dangers.add("copies")
         if walk.has_numbers or any(op == 0x8A for op, _, _ in ops):
             dangers.add("long ints")
         states = dict(beginning.states)
         copied, parts, methods = beginning.copied, beginning.parts, dict(beginning.methods)
-        hashes = beginning.hashes
+        hashes, compared = beginning.hashes, beginning.compared
         steps: dict[tuple[int, bytes], State] = {}
         path: list[tuple[State, bytes]] = []
         state = beginning.first
@@ -209,13 +227,13 @@ class Shapes(Learner):
                 methods[piece] = max(calls[2], methods.get(piece, 0))
             if calls[3]:
                 dangers.add("keys")
-            hashes = max(hashes, calls[3])
+            hashes, compared = max(hashes, calls[3]), max(compared, calls[4])
             state = following
-        if len(dangers) == 3:
+        if any(map(dangers.issuperset, _DANGERS)):
             return False
         # Nobody may follow what is new before all is known to be safe.
         beginning.copied, beginning.parts, beginning.methods, beginning.states = copied, parts, methods, states
-        beginning.dangers, beginning.hashes = frozenset(dangers), hashes
+        beginning.dangers, beginning.hashes, beginning.compared = frozenset(dangers), hashes, compared
         for (state, piece), (following, _) in zip(path, [*path[1:], (_END, b"")], strict=True):
             state[piece] = following
         opening = find_rounds(path, set(methods))

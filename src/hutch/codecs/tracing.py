@@ -40,8 +40,9 @@ _TUPLES = {0x85: 1, 0x86: 2, 0x87: 3}
 _FILLS = {0x65: "list", 0x90: "set", 0x75: "dict"}  # APPENDS ADDITEMS SETITEMS
 _ONE = {0x61: (0x65, 1), 0x73: (0x75, 2)}  # APPEND, SETITEM: like these, of so many
 _COPIED = {"text": 1, "bytes": 1, "long": 2}  # contents of 255 bytes, at most; a long int takes time, too
-_WORK_PER_CONTENT = 4  # to hash it, at most
-_MOST_WORK = 64  # of what is hashed: a walk allows as much for each byte
+_WORK_PER_CONTENT = 4  # to hash it in what a call has made, at most
+_WORK_PER_TEXT = 3  # to compare it with another one; as much for a long int
+_MOST_WORK = 128  # of what is hashed: a walk allows as much for two bytes
 _MOST_ITEMS = 16  # keys and values of a dict that are remembered
 _MOST_SLOTS = 64  # on the stack, or of the memo
 
@@ -97,7 +98,7 @@ class Values:
             content: where it is part of the shape.
         """
         copied = _COPIED.get(kind, 0)
-        return self._value((kind, content), 0, 3 if kind == "long" else 0, copied, copied)
+        return self._value((kind, content), 0, _WORK_PER_TEXT if copied else 0, copied, copied)
 
     def empty(self, kind: str) -> Value:
         """A list, dict or set that has just been made."""
@@ -332,8 +333,9 @@ def trace(
     Yields:
         How many things of the memo are remembered. Then, for each place, facts, and of the calls on the way: how many
         contents one copies, and how many parts, at most, of what is spelled out elsewhere; how many are calls of what
-        a call has returned; and whether anything is hashed that holds something or is a long int: 1, or 2 where that
-        takes the longer the longer it is. At last, None, and these.
+        a call has returned; whether anything is hashed that holds something or is a long int: 1, or 2 where that takes
+        the longer the longer it is; and how many texts are compared with others, at most, where something that is
+        spelled out elsewhere is hashed. At last, None, and these.
 
     Raises:
         Unusual: there is no trace.
@@ -347,7 +349,7 @@ def trace(
     next_slot, next_mark = iter(uses), iter(consumers)
     regions = [_Region(0, 0)]
     memo: list[_Slot] = []
-    copied = parts = methods = hashes = 0
+    copied = parts = methods = hashes = compared = 0
 
     def push(value: Value, is_fetched: bool = False) -> None:
         touched_at, consumed_at = next(next_slot)
@@ -362,12 +364,14 @@ def trace(
         return taken
 
     def check_hash(slots: Sequence[_Slot]) -> None:
-        nonlocal hashes
+        nonlocal hashes, compared
         for slot in slots:
             if not 0 <= slot.value.work <= _MOST_WORK:
                 raise Unusual
             if slot.value.depth or slot.value.kind == "long":
                 hashes = max(hashes, 1 + slot.value.is_long)
+            if slot.value.depth or slot.is_fetched:
+                compared = max(compared, slot.value.work // _WORK_PER_TEXT)
 
     def fill(how: int, region: _Region) -> None:
         """Put what is in a region into what is on top below it."""
@@ -399,8 +403,8 @@ def trace(
             for region in regions:
                 check_hash(region.forget(now - 1))
             known = tuple([slot.value if slot.is_closed else None for slot in memo[:remembered]])
-            yield (op, known, *[region.facts() for region in regions]), (copied, parts, methods, hashes)
-            copied = parts = methods = hashes = 0
+            yield (op, known, *[region.facts() for region in regions]), (copied, parts, methods, hashes, compared)
+            copied = parts = methods = hashes = compared = 0
         if op in _ATOMS:
             push(
                 values.atom(_ATOMS[op], None if at + 1 in contents or behind == at + 1 else _content(data, at, behind))
@@ -442,6 +446,7 @@ def trace(
             if not _check_call(function.value, arguments, is_calm):
                 held = [part for part, _ in arguments.value.facts[1] if part.depth and part.kind != "global"]
                 hashes = max(hashes, *[1 + part.is_long for part in held], 0)
+                compared = max(compared, arguments.value.work // _WORK_PER_TEXT)
             copied, parts = max(copied, arguments.value.contents), max(parts, arguments.value.parts)
             methods += function.value.kind != "global"
             push(values.result(op, function.value, arguments.value))
@@ -459,7 +464,7 @@ def trace(
         elif op == 0x93:  # STACK_GLOBAL
             module, name = pop(2)
             push(values.name(module.value, name.value))
-    yield None, (copied, parts, methods, hashes)
+    yield None, (copied, parts, methods, hashes, compared)
 
 
 def _content(data: bytes, at: int, behind: int) -> bytes:
@@ -482,6 +487,6 @@ def _check_call(function: Value, arguments: _Slot, is_calm: Callable[[str, str],
         module, name = (str(content or b"", "utf-8", "replace") for _, content in function.facts[1:])
         if is_calm(module, name):
             return True
-    if not 0 <= value.work <= 2 * _MOST_WORK:
+    if not 0 <= value.work <= _MOST_WORK:
         raise Unusual
     return False
