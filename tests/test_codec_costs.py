@@ -878,24 +878,38 @@ def tuple_of(number: int, count: int, *, size: int = 1000) -> bytes:
     return b"(" + get(number) * size + b"t" + put(count) + b"0"
 
 
+# How they are put into something once, how again and again, how often that is too often, and what comes behind.
 COMPARED_TEXTS = {
-    "in tuples": (tuple_of(0, 2) + tuple_of(1, 3) + b"}" + get(2) + b"Ns(", get(3) + b"N", b"u"),
-    "in frozensets": (b"}(" + get(0) + b"\x91Ns(", b"(" + get(1) + b"\x91N", b"u"),
-    "as keys": (b"}" + get(0) + b"Ns(", get(1) + b"N", b"u"),
-    "in a set": (b"\x8f(" + get(0), get(1), b"\x90"),
+    "in tuples": (tuple_of(0, 2) + tuple_of(1, 3) + b"}" + get(2) + b"Ns(", get(3) + b"N", 8000, b"u"),
+    "in frozensets": (b"}(" + get(0) + b"\x91Ns(", b"(" + get(1) + b"\x91N", 40_000, b"u"),
+    "as keys": (b"}" + get(0) + b"Ns(", get(1) + b"N", 40_000, b"u"),
+    "in a set": (b"\x8f(" + get(0), get(1), 40_000, b"\x90"),
 }
 
 
 @pytest.mark.parametrize("name", COMPARED_TEXTS)
 def test_texts_are_compared_each_time(name: str) -> None:
-    begin, each, end = COMPARED_TEXTS[name]
+    begin, each, too_often, end = COMPARED_TEXTS[name]
     for twins in (TWINS, TWINS.replace(b"X", b"B"), f"V{LONG}\np0\n0V{LONG}\np1\n0".encode()):
-        few, many = (b"\x80\x04" + twins + begin + each * count + end + b"." for count in (5, 40_000))
+        few, many = (b"\x80\x03" + twins + begin + each * count + end + b"." for count in (5, too_often))
         codec = SafePickle()
         assert len(codec.decode(KEY, few)) == 1
         for _ in range(3):
             with pytest.raises(LimitError, match=KEYS):
                 codec.decode(KEY, many)
+
+
+def test_a_glance_does_not_tell_texts_that_are_compared_each_time() -> None:
+    def data(sizes: tuple[int, int], count: int) -> bytes:
+        texts = b"".join(text("x" * size) + b"\x94" for size in sizes)
+        return b"\x80\x04]\x94(" + texts + b"}(h\x01N" + b"h\x02N" * count + b"ue."
+
+    for first in range(12):
+        assert look(data((60_000, 60_000), 40_000), CODEC._names, 1000, first) is None
+    assert look(data((60_000, 59_999), 40_000), CODEC._names, 1000)
+    assert look(data((60_000, 60_000), 1000), CODEC._names, 1000)
+    with pytest.raises(LimitError, match=KEYS):
+        CODEC.decode(KEY, data((60_000, 60_000), 40_000))
 
 
 def test_one_text_is_a_key_as_often_as_anybody_likes() -> None:
@@ -912,7 +926,7 @@ def test_a_shape_knows_how_long_its_keys_are() -> None:
     def data(one: str, other: str, count: int) -> bytes:
         """Objects by keys that are tuples of the same two texts, but not the same tuple."""
         keys = text(one) + b"\x94" + text(other) + b"\x94"
-        row = b"}(" + b"h\x04h\x04\x86h\x03)\x81" + b"h\x05h\x05\x86h\x03)\x81u"
+        row = b"}(" + b"h\x04h\x04\x86h\x03)\x81" + b"h\x05h\x05\x86h\x03)\x81" + b"K\x01Nu"
         return b"\x80\x04]\x94(" + named(__name__, "Node") + keys + row * count + b"e."
 
     codec = SafePickle([Node])
@@ -921,7 +935,7 @@ def test_a_shape_knows_how_long_its_keys_are() -> None:
     assert codec._known_by is codec._shapes
     for sizes in ((300, 299), (60_000, 50_000)):
         found = codec.decode(KEY, data(*["s" * size for size in sizes], 200))
-        assert [len(row) for row in found[3:]] == [2] * 200
+        assert [len(row) for row in found[3:]] == [3] * 200
     with pytest.raises(LimitError, match=KEYS):
         codec.decode(KEY, data("s" * 60_000, "s" * 60_000, 20_000))
 
