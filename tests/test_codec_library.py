@@ -7,8 +7,15 @@ their place: none of that is for a pickle to ask for.
 from __future__ import annotations
 
 import collections
+import decimal
+import email.headerregistry
+import email.message
+import enum
+import http.cookiejar
 import http.cookies
+import ipaddress
 import pickle
+import random
 import struct
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -18,7 +25,9 @@ import pytest
 
 from attacks import global_, text
 from hutch.codecs import SafePickle
-from hutch.errors import CodecError, ForbiddenGlobalError
+from hutch.codecs.glance import look
+from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
+from test_codec_glance import named
 
 KEY = b"key"
 MISUSED = "as no pickle of data does"
@@ -46,11 +55,29 @@ class Rejected(SyntaxError):
     """Likewise."""
 
 
+class Lists(list[int], enum.Enum):
+    """Its members can be filled, and everybody has the same ones."""
+
+    A = [1]  # noqa: RUF012
+
+
+class Dicts(dict[int, int], enum.Enum):
+    """Likewise."""
+
+    A = {1: 2}  # noqa: RUF012
+
+
 ALLOWED: list[type | str] = [
     Record,
     Fields,
     Tree,
     Rejected,
+    Lists,
+    Dicts,
+    http.cookiejar.Cookie,
+    email.headerregistry.Address,
+    email.message.EmailMessage,
+    random.Random,
     BaseExceptionGroup,
     ExceptionGroup,
     SyntaxError,
@@ -100,6 +127,34 @@ ATTACKS = {
     "by a subclass": called(Tree, b"N", text("/dev/zero")),
     "text of a list of lists": called(collections.UserString, DOUBLED),
     "cookies of a dict": called(http.cookies.SimpleCookie, b"}" + text("k") + DOUBLED + b"s"),
+    "a cookie whose version is a decimal": called(
+        http.cookiejar.Cookie, called(decimal.Decimal, text("1e5000000")), b"N" * 15, b"}"
+    ),
+    "an address that is to be parsed": called(email.headerregistry.Address, text("") * 3, text('"' * 20_000)),
+    "a generator whose numbers are a range": called(random.Random) + b"(K\x02" + RANGE + b"Ntb",
+    "a policy that is a message": (
+        called(email.message.EmailMessage)
+        + b"}("
+        + text("policy")
+        + called(email.message.EmailMessage)
+        + b"}"
+        + text("header_max_count")
+        + global_("builtins", "bytearray")
+        + b"sb"
+        + text("_headers")
+        + b"]ubJ\x00\x2f\x68\x59K\x01s"
+    ),
+    "what encodes a cookie": (
+        called(http.cookies.SimpleCookie)
+        + b"}"
+        + text("value_encode")
+        + global_("builtins", "bytearray")
+        + b"sbK\x01K\x02s"
+    ),
+    "a header": called(email.message.EmailMessage) + text("To") + text('"' * 20_000) + b"s",
+    "cookies of text": called(http.cookies.SimpleCookie, text('a="' + "\\a" * 40_000 + '"')),
+    "a list given to a member of an enum": called(Lists, b"]K\x01a") + b"(K\x02K\x03e",
+    "a dict given to a member of an enum": called(Dicts, b"}K\x01K\x02s") + b"(K\x02K\x03u",
     "a cookie that is a list": called(http.cookies.SimpleCookie) + text("k") + DOUBLED + b"s",
 }
 
@@ -157,3 +212,154 @@ def test_trees_come_back(protocol: int, tmp_path: Path) -> None:
         again = codec.decode(KEY, pickle.dumps(tree, protocol))
         assert type(again) is type(tree)
         assert ET.tostring(again.getroot()) == ET.tostring(tree.getroot())  # type: ignore[arg-type]
+
+
+COPIES = "copies long text or bytes"
+
+
+def often(call: bytes, arguments: bytes, count: int) -> bytes:
+    """A list of what as many calls return, with the same arguments."""
+    return b"\x80\x04" + call + b"q\x000" + arguments + b"q\x010](" + b"h\x00h\x01R" * count + b"e."
+
+
+DTYPE = (
+    global_("numpy", "dtype") + b"(" + text("S1048576") + b"\x89\x88tR(K\x03" + text("|") + b"NNNJ\0\0\x10\0K\x01K\0tb"
+)
+OFTEN = {
+    "generators": (global_("random", "Random"), b")"),
+    "networks": (global_("ipaddress", "IPv6Interface"), text("1:2:3:4:5:6:7:8/128") + b"\x85"),
+    "fractions": (
+        global_("fractions", "Fraction"),
+        b"\x8a\x20" + b"\x33" * 32 + b"\x8a\x20" + b"\x55" * 32 + b"\x86",
+    ),
+    "empty arrays of wide elements": (
+        global_("numpy._core.numeric", "_frombuffer"),
+        b"(\x96" + bytes(8) + DTYPE + b"(K\x00t" + text("C") + b"t",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OFTEN)
+def test_what_takes_more_than_its_arguments_is_counted(name: str) -> None:
+    codec = SafePickle(ALLOWED, numpy=True)
+    few, many = (often(*OFTEN[name], count) for count in (1, 40_000))
+    assert len(codec.decode(KEY, few)) == 1
+    with pytest.raises(LimitError, match=COPIES):
+        codec.decode(KEY, many)
+
+
+def test_a_glance_does_not_tell_what_parses_one_text_again_and_again() -> None:
+    codec = SafePickle()
+
+    def data(count: int) -> bytes:
+        address = b"\x8c\x131:2:3:4:5:6:7:8/128\x94\x85\x94R\x94"
+        return b"\x80\x04]\x94(" + named("ipaddress", "IPv6Interface") + address + b"h\x03h\x05R\x94" * count + b"e."
+
+    for first in range(12):
+        assert look(data(40_000), codec._names, 1000, first) is None
+    assert look(data(100), codec._names, 1000)
+    assert len(codec.decode(KEY, data(100))) == 101
+    with pytest.raises(LimitError, match=COPIES):
+        codec.decode(KEY, data(40_000))
+    networks = [ipaddress.ip_network(f"10.{n >> 8}.{n & 255}.0/24") for n in range(3000)]
+    assert look(pickle.dumps(networks), codec._names, 1000)
+
+
+def test_a_shape_does_not_let_one_text_be_parsed_again_and_again() -> None:
+    def data(texts: list[str], count: int) -> bytes:
+        """Each is parsed as a network, and used as a key that a glance does not tell."""
+        interface = named("ipaddress", "IPv6Interface") + named(__name__, "Record")
+        keys = b"".join(text(each) + b"\x94\x85\x94" for each in texts)
+        row = b"h\x03h\x07\x85R" + b"h\x06)R" + b"K\x01"
+        return b"\x80\x04]\x94(" + interface + keys + row * count + b"e."
+
+    codec = SafePickle([Record])
+    for n in range(20):
+        assert codec.decode(KEY, data([f"{n:x}::/64"], 100))
+    assert codec._known_by is codec._shapes
+    with pytest.raises(LimitError, match=COPIES):
+        codec.decode(KEY, data(["1111:2222:3333:4444:5555:6666:7777:8888/128"], 40_000))
+
+
+# Classes that do something when they are given what their objects would be.
+
+
+class Registry(type):
+    """A class of classes that can be given items."""
+
+    def __setitem__(cls, key: Any, value: Any) -> None:
+        FIRED.append((key, value))
+
+
+class Registered(metaclass=Registry):
+    """One of these."""
+
+
+class Extended:
+    """It collects things itself."""
+
+    @classmethod
+    def extend(cls, items: Any) -> None:
+        FIRED.append(items)
+
+
+class Appended:
+    """So does whatever its method is called with."""
+
+    def append(*items: Any) -> None:  # type: ignore[misc]
+        FIRED.append(items)
+
+
+class Set:
+    """It has a state of its own."""
+
+    @classmethod
+    def __setstate__(cls, state: Any) -> None:
+        FIRED.append(state)
+
+
+class Bag:
+    """Its objects collect things."""
+
+    def __init__(self) -> None:
+        self.things: list[Any] = []
+
+    def append(self, thing: Any) -> None:
+        self.things.append(thing)
+
+
+class Mark(enum.Enum):
+    """Its members have a method that is named like one of containers."""
+
+    A = 1
+
+    def add(self, thing: Any) -> None:
+        FIRED.append(thing)
+
+
+FIRED: list[Any] = []
+GIVEN = {
+    "a class of classes": named(__name__, "Registered") + b"K\x01K\x02s",
+    "a method of the class": named(__name__, "Extended") + b"(K\x02e",
+    "a method that takes anything": named(__name__, "Appended") + b"(K\x02e",
+    "a method for states": named(__name__, "Set") + b"}\x94b",
+    "a method of a member": named(__name__, "Mark") + b"K\x01\x85\x94R\x94(K\x02\x90",
+}
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_nothing_is_put_into_a_class_or_into_a_member_of_an_enum(name: str) -> None:
+    codec = SafePickle([Registered, Extended, Appended, Set, Mark])
+    for data in (b"\x80\x04" + GIVEN[name] + b".", b"\x80\x04]\x94(" + GIVEN[name] + b"e."):
+        for first in range(12):
+            assert look(data, codec._names, 1000, first) is None
+        with pytest.raises(CodecError):
+            codec.decode(KEY, data)
+    assert not FIRED
+
+
+def test_methods_that_fill_objects_make_no_class_unusual() -> None:
+    codec = SafePickle([Bag])
+    assert look(pickle.dumps([Bag(), Bag()]), codec._names, 1000)
+    with pytest.raises(CodecError):
+        codec.decode(KEY, b"\x80\x04" + named(__name__, "Bag") + b"(K\x02e.")

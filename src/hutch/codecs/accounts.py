@@ -72,12 +72,13 @@ class Accounts:
         has_numbers: an int or a Fraction was made by a call.
         has_vast: something was made that gives more than it holds.
         has_copies: something was called that may copy parts of parts.
+        has_parsed: something was made of text or of long ints that takes longer than to copy them.
     """
 
     def __init__(self, max_depth: int, max_work: int, max_copied: int) -> None:
         self.max_depth = max_depth
         self.is_late = self.is_tangled = self.has_decimals = self.has_numbers = False
-        self.has_vast = self.has_copies = False
+        self.has_vast = self.has_copies = self.has_parsed = False
         self.work_left = max_work
         self.copy_left = max_copied
         self._late_left = min(max_depth, MOST_RECURSING)

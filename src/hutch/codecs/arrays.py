@@ -95,6 +95,13 @@ def _reconstruct(walk: Walk, items: list[Any]) -> bool:
     return items[0].items == ("numpy", "ndarray") and shape is not None and _same(shape, [0]) and is_bytes(items[2])
 
 
+def _width(walk: Walk, dtype: Any) -> int:
+    """Bytes of an element, if it is one of text or bytes."""
+    arguments = dtype.arguments if type(dtype) is Made else None
+    match = _NAME.fullmatch(walk.text(arguments[0]) or "") if arguments else None
+    return int(match[3]) * (4 if match[2] == "U" else 1) if match and match[3] else 0
+
+
 def _is_shape(item: Any) -> bool:
     shape = _tuple(item)
     return shape is not None and len(shape) <= 64 and all(type(size) is int and size >= 0 for size in shape)
@@ -121,6 +128,7 @@ def _scalar(walk: Walk, items: list[Any]) -> bool:
 
 def _frombuffer(walk: Walk, items: list[Any]) -> bool:
     order = walk.text(items[3]) if len(items) >= 4 else None
+    walk.copy(_width(walk, items[1]) if len(items) > 1 else 0)  # an empty array takes as much as one element
     return (
         is_bytes(items[0])
         and _is_made(items[1], ("numpy", "dtype"))

@@ -30,6 +30,7 @@ __all__ = [
     "NO_SHARING",
     "NO_TUPLES",
     "Form",
+    "find_calls",
     "find_others",
     "find_pairs",
     "find_singles",
@@ -383,6 +384,9 @@ find_pairs = tuple(
 find_singles = tuple(
     re.compile(rb"\x85(?<=(" + fetch + rb"\x85))", re.DOTALL).search for fetch in (rb"h(.)", rb"j(.{4})")
 )
+
+#: Calls with arguments that are fetched; bytes that look like one, too.
+find_calls = re.compile(rb"h.R|j.{4}R", re.DOTALL).findall
 
 #: What makes a UUID, behind its class: an object whose state is a dict of one int, by its name or by what is fetched.
 is_number = re.compile(

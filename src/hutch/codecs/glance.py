@@ -54,6 +54,7 @@ from hutch.codecs.forms import (
     NO_HASHING,
     NO_SHARING,
     NO_TUPLES,
+    find_calls,
     find_others,
     find_pairs,
     find_singles,
@@ -65,6 +66,7 @@ from hutch.codecs.forms import (
     is_zone,
     simple,
 )
+from hutch.codecs.rules import PARSED_PER_BYTE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -349,6 +351,8 @@ def _most_gone_over(data: bytes, kind: int, longest: int) -> int:
     if longest:
         fetched = data.count(b"h") + data.count(b"j")
         most = longest * min(fetched, data.count(b"R") + data.count(b"\x81"))
+    if b"ipaddress" in data:  # of text that is fetched with its tuple
+        most += PARSED_PER_BYTE * max(longest, 255) * len(find_calls(data))
     if kind in (FLAT, BUILT) and b"pathlib" in data:  # nothing else goes over more than one text
         most += MOST_PARTS * max(longest, 255) * (data.count(b"R") + data.count(b"\x81"))
     return most

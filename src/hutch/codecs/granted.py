@@ -83,6 +83,8 @@ class UserEntry(Entry):
         return rule_for(self.thing) in (rules.anything, rules.copied)
 
     def may_fill(self, opcode: str, items: list[Any]) -> bool:
+        if isinstance(self.thing, EnumType):  # everybody has its members
+            return False
         if opcode == "SETITEMS":
             return _takes_keys(self.thing) and (not _makes_text(self.thing) or all(map(_is_morsel, items[1::2])))
         return any(hasattr(self.thing, name) for name in _FILLING[opcode])
@@ -100,6 +102,15 @@ class UserEntry(Entry):
             and rule_for(cls) is rules.anything
             and not any("__call__" in vars(base) for base in cls.__mro__)
             and not issubclass(cls, dict)
+            and self._is_closed
+        )
+
+    @property
+    def _is_closed(self) -> bool:
+        """Whether nothing happens to the class itself where a pickle treats it as one of its objects."""
+        cls: Any = self._thing
+        return not hasattr(type(cls), "__setitem__") and not any(
+            _is_misled(cls, name) for name in ("append", "extend", "add", "__setstate__")
         )
 
     @property
@@ -110,7 +121,7 @@ class UserEntry(Entry):
             type(cls) is EnumType
             and bool(cls.__members__)
             and cls.__hash__ in hashes
-            and not hasattr(cls, "__setstate__")
+            and not any(hasattr(cls, name) for name in ("__setstate__", "__setitem__", "append", "extend", "add"))
             and not any("__call__" in vars(base) for base in cls.__mro__)
         )
 
@@ -126,6 +137,8 @@ class UserEntry(Entry):
             known = DATA.get((base.__module__, base.__qualname__))
             if known is not None and getattr(base, "__setstate__", None) is method:
                 return known.builds(walk, items)
+        if _is_of_library(method):
+            return rules.copied(walk, items[1:])
         if method is BaseException.__setstate__:
             walk.copy(notes.copied_by_state(items[1]))
             return rules.attributes(walk, items[1])
@@ -138,9 +151,24 @@ def _takes_keys(cls: Any) -> bool:
     """Whether it may be given items by keys: most of what is no dict takes a slice, and puts in all of something."""
     method = getattr(cls, "__setitem__", None)
     if isinstance(method, FunctionType):
-        is_foreign = method.__module__.partition(".")[0] not in sys.stdlib_module_names
-        return is_foreign or method is UserDict.__setitem__ or issubclass(cls, dict)
+        return not _is_of_library(method) or method is UserDict.__setitem__ or issubclass(cls, dict)
     return method in (None, dict.__setitem__, OrderedDict.__setitem__)
+
+
+def _is_of_library(method: Any) -> bool:
+    """Whether it is a function of the standard library that is written in Python."""
+    return isinstance(method, FunctionType) and method.__module__.partition(".")[0] in sys.stdlib_module_names
+
+
+def _is_misled(cls: type, name: str) -> bool:
+    """Whether a method does something when the class itself is given what its objects would be.
+
+    One that takes an object and something to put into it does not: it is called with one of both.
+    """
+    method = getattr(cls, name, None)
+    if isinstance(method, FunctionType):
+        return method.__code__.co_argcount - len(method.__defaults__ or ()) < 2
+    return callable(method) and not isinstance(method, (MethodDescriptorType, WrapperDescriptorType))
 
 
 def _makes_text(cls: Any) -> bool:
@@ -170,11 +198,26 @@ _BASE_RULES: dict[type, Rule] = {
 
 # Their ``__new__`` does not look at what a subclass is called with, if that has an ``__init__`` of its own.
 _MADE_BY_INIT = (list, dict, set, bytearray, deque, defaultdict, OrderedDict, Counter)
-# What these would do with arguments: open a file, or make text of anything. Picklers give them a state.
+# With arguments these would open files, parse text, or make numbers and text of anything. Picklers give them a state.
+_MADE_OF_NOTHING = {
+    "argparse": "Namespace",
+    "email.charset": "Charset",
+    "email.headerregistry": "Address Group",
+    "email.message": "Message MIMEPart EmailMessage",
+    "email.policy": "EmailPolicy",
+    "email._policybase": "Compat32",
+    "graphlib": "TopologicalSorter",
+    "http.cookiejar": "Cookie",
+    "http.cookies": "BaseCookie Morsel",
+    "logging": "LogRecord",
+    "statistics": "NormalDist",
+    "string": "Template",
+    "xml.etree.ElementTree": "ElementTree",
+}
 _RULES_BY_NAME: dict[Global, Rule] = {
     ("collections", "UserString"): rules.texts,
-    ("http.cookies", "BaseCookie"): rules.nothing,
-    ("xml.etree.ElementTree", "ElementTree"): rules.nothing,
+    ("random", "Random"): rules.generator,
+    **{(module, name): rules.nothing for module, names in _MADE_OF_NOTHING.items() for name in names.split()},
 }
 _COPYING = (UnicodeError, SyntaxError, BaseExceptionGroup)  # exceptions that copy what they are called with
 _ON_THE_HEAP = 1 << 9  # of the flags of a class

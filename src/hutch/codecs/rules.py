@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Rule: TypeAlias = Callable[[Walk, list[Any]], bool]
 
 __all__ = [
+    "PARSED_PER_BYTE",
     "a_dict",
     "address",
     "anything",
@@ -32,6 +33,7 @@ __all__ = [
     "deque",
     "elements",
     "fraction",
+    "generator",
     "getattr_of_zone",
     "integers",
     "is_bytes",
@@ -51,6 +53,8 @@ _LITERAL = frozenset((notes.LIST, notes.TUPLE, notes.DICT, notes.SET, notes.FROZ
 _POINTER_BYTES = 8
 _ELEMENT_BYTES = 16  # of a set or dict that is a copy: they take more, but data may have many, if each is copied once
 _DIVIDED_PER_BYTE = 2048  # of the square of what is divided: that takes as long as to copy one byte or two
+PARSED_PER_BYTE = 8  # of an int or of text: to find a common divisor, or what it means, takes as long as to copy these
+_GENERATOR_BYTES = 2504  # 624 numbers of 32 bits, and where it is
 _ZONE_BYTES, _ZONE_BYTES_ANEW = 1 << 11, 1 << 14  # what it takes to find a time zone; to make one that is not kept
 
 
@@ -66,6 +70,12 @@ def copied(walk: Walk, items: list[Any]) -> bool:
         if type(item) is Made:
             walk.copy(max(_ELEMENT_BYTES * item.size, item.shown))
     return not any(type(item) is Made and item.flags & VAST for item in items)
+
+
+def generator(walk: Walk, items: list[Any]) -> bool:
+    """A seed, or nothing. What is made is as large in any case."""
+    walk.copy(_GENERATOR_BYTES)
+    return copied(walk, items)
 
 
 def never(walk: Walk, items: list[Any]) -> bool:
@@ -161,7 +171,8 @@ def integers(walk: Walk, items: list[Any]) -> bool:
     """Ints only. What divides them by one another takes the square of their bytes."""
     for item in items:
         width = width_of(item)
-        walk.copy(width * width // _DIVIDED_PER_BYTE)
+        walk.copy(PARSED_PER_BYTE * width + width * width // _DIVIDED_PER_BYTE)
+        walk.has_parsed = walk.has_parsed or width > 0
     return all(type(item) is int for item in items)
 
 
@@ -217,6 +228,8 @@ def number_of_uuid(walk: Walk, items: list[Any]) -> bool:
 
 def address(walk: Walk, items: list[Any]) -> bool:
     """One int, or text."""
+    walk.copy(PARSED_PER_BYTE * sum(map(extent_of, items)))
+    walk.has_parsed = True
     return len(items) == 1 and (type(items[0]) is int or walk.is_text(items[0]))
 
 

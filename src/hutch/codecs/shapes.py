@@ -18,6 +18,7 @@ from threading import Lock
 
 from hutch.codecs.accounts import WORK_BYTES, most_copied, most_work
 from hutch.codecs.loops import Opening, State, find_rounds
+from hutch.codecs.rules import PARSED_PER_BYTE
 from hutch.codecs.templates import Learner, may_be_left_out, next_piece, opcodes_of, short_piece
 from hutch.codecs.tracing import Unusual, Values, trace
 
@@ -52,6 +53,7 @@ class _Beginning:
     Attributes:
         states: by what a walk knows there.
         copied: contents that a call copies, at most, of those that are spelled out elsewhere.
+        times: how many bytes it takes, of those that it may copy, to copy one of these.
         parts: parts that a call copies, at most, likewise.
         hashes: 2 where keys are made by calls of contents, which must not be long then.
         compared: texts, at most, with which a key is compared that is spelled out elsewhere.
@@ -64,6 +66,7 @@ class _Beginning:
         self.first = State()
         self.states: dict[Any, State] = {}
         self.copied = self.parts = self.compared = 0
+        self.times = 1
         self.methods: dict[bytes, int] = {}
         self.hashes = 0
         self.openings: tuple[Opening, ...] = ()
@@ -116,10 +119,10 @@ class _Beginning:
         spare = most_copied(len(data)) - _SPELLED_OUT * len(data) - called * _ZONE_BYTES
         if self.parts or self.copied:
             calls = data.count(b"R") + data.count(b"\x81")
-            cost = self.copied * longest + self.parts * _BYTES_PER_PART
+            cost = self.copied * longest * self.times + self.parts * _BYTES_PER_PART
             if calls * cost > spare and longest == 255:
                 _, contents = _split(data)
-                cost += self.copied * (max([end - start for start, end in contents]) - longest)
+                cost += self.copied * self.times * (max([end - start for start, end in contents]) - longest)
             spare -= calls * cost
         return spare >= 0
 
@@ -214,6 +217,7 @@ class Shapes(Learner):
         states = dict(beginning.states)
         copied, parts, methods = beginning.copied, beginning.parts, dict(beginning.methods)
         hashes, compared = beginning.hashes, beginning.compared
+        times = 1 + PARSED_PER_BYTE if walk.has_parsed else beginning.times
         steps: dict[tuple[int, bytes], State] = {}
         path: list[tuple[State, bytes]] = []
         state = beginning.first
@@ -233,7 +237,8 @@ class Shapes(Learner):
             return False
         # Nobody may follow what is new before all is known to be safe.
         beginning.copied, beginning.parts, beginning.methods, beginning.states = copied, parts, methods, states
-        beginning.dangers, beginning.hashes, beginning.compared = frozenset(dangers), hashes, compared
+        beginning.dangers, beginning.hashes = frozenset(dangers), hashes
+        beginning.compared, beginning.times = compared, times
         for (state, piece), (following, _) in zip(path, [*path[1:], (_END, b"")], strict=True):
             state[piece] = following
         opening = find_rounds(path, set(methods))
