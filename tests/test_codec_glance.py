@@ -9,6 +9,7 @@ import enum
 import pickle
 import random
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,11 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import attacks
-from hutch.codecs import SafePickle, glance, safe
+from hutch.codecs import SafePickle, glance, notes, safe
+from hutch.codecs.accounts import most_work
 from hutch.codecs.glance import look
+from hutch.codecs.notes import Made
 from hutch.codecs.opcodes import Walk
 from hutch.codecs.source import Source
-from hutch.errors import CodecError, ForbiddenGlobalError, HutchError
+from hutch.errors import CodecError, ForbiddenGlobalError, HutchError, LimitError
 
 KEY = b"key"
 NEW = (4, 5)
@@ -32,6 +35,23 @@ ANY_DEPTH = 10**9
 class Colour(enum.Enum):
     RED = "red"
     BLUE = 2
+
+
+class Grade(enum.IntEnum):
+    LOW = 1
+    MIDDLE = 2
+    HIGH = 3
+
+
+class Rights(enum.Flag):
+    READ = 1
+    WRITE = 2
+    RUN = 4
+
+
+class Ticket(NamedTuple):
+    method: str
+    colour: Colour
 
 
 class Listing(enum.Enum):
@@ -171,7 +191,7 @@ BLOW_UP = {
 @pytest.mark.parametrize("name", BLOW_UP)
 def test_what_would_double_with_every_opcode_is_refused(name: str) -> None:
     data = b"\x80\x04" + BLOW_UP[name]
-    for first in range(12):
+    for first in range(14):
         assert look(data, CODEC._names, 1000, first) is None
     with pytest.raises(CodecError):
         CODEC.decode(KEY, data)
@@ -238,7 +258,6 @@ NAMES = {
     "a name of another module": ZONE[:-6] + b"0" + text("posix") + b"h\x0c\x8c\x08timezone\x94\x93.",
     "a module that has not such a name": named("datetime", "datetime") + b"h\x00\x8c\x05tzset\x94\x93.",
     "a name instead of a module": named("datetime", "timezone") + b"h\x01\x8c\x04date\x94\x93.",
-    "what is not there yet": named("datetime", "date") + b"h\x07\x8c\x04time\x94\x93" + text("datetime") * 9 + b"\x86.",
     "a text that ends like an index": (
         named("datetime", "date") + text("x") * 0x91 + text("datetime") + text("osh") + b"\x8c\x04time\x94\x93."
     ),
@@ -254,11 +273,17 @@ def test_a_glance_is_not_enough(name: str) -> None:
     for whole in (body, b"](" + body[:-1] + b"e.", b"}\x95" + bytes(8) + body):
         for protocol in NEW:
             data = b"\x80" + bytes((protocol,)) + whole
-            for first in range(12):
+            for first in range(14):
                 assert look(data, CODEC._names, 1000, first) is None
             with suppress(CodecError) if name in HASHES else pytest.raises(CodecError):
                 SafePickle(MINE).decode(KEY, data)
     assert [dict(vars(thing)) for thing in (*MINE, *Colour, *Listing)] == before
+
+
+def test_what_is_fetched_too_early_is_damage() -> None:
+    body = named("datetime", "date") + b"h\x07\x8c\x04time\x94\x93" + text("datetime") * 9 + b"\x86."
+    with pytest.raises(CodecError):
+        CODEC.decode(KEY, b"\x80\x04" + body)
 
 
 @pytest.mark.parametrize("name", [*STATES, *HASHES, *NAMES])
@@ -329,7 +354,7 @@ def glances(data: bytes) -> set[int]:
     for least in (0, len(data) + 1):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(glance, "_FRAME_BYTES", least)
-            for first in range(12):
+            for first in range(14):
                 found = look(data, CODEC._names, ANY_DEPTH, first)
                 if found is not None:
                     kinds.add(found[3] // 2)
@@ -395,6 +420,189 @@ def test_no_gadget_passes_at_a_glance() -> None:
     for module, name, arguments in attacks.GADGETS:
         for how, data in attacks.calls_of(module, name, arguments):
             for whole in (data, b"\x80\x04" + data, b"\x80\x04" + ZONE + b"0" + data):
-                for first in range(12):
+                for first in range(14):
                     found = look(whole, names, 1000, first)
                     assert found is None or (module, name) in CODEC._entries, (module, name, how)
+
+
+# Tuples in which things are used again.
+
+METHODS = ("GET", "PUT", "POST")
+DAYS = [dt.date(2020, 1, 1), dt.date(2021, 1, 1)]
+MIXED: dict[str, Any] = {
+    "texts first": {"rows": [(METHODS[n % 3], n, n / 7) for n in range(200)]},
+    "texts second of three": {"rows": [(n, METHODS[n % 3], None) for n in range(200)]},
+    "keys of texts": {(METHODS[n % 3], str(n)): (METHODS[n % 2], n) for n in range(200)},
+    "sets": {(METHODS[n % 3], n % 50) for n in range(200)},
+    "members": {"rows": [([*Colour][n % 2], n * 17) for n in range(300)]},
+    "pairs of members": [([*Colour][n % 2], [*Grade][n % 3]) for n in range(200)] + [{"a": 1}],
+    "members and floats": {"rows": [(str(n), [*Colour][n % 2], n / 7) for n in range(400)]},
+    "flags": {"rows": [(Rights(n % 8), n) for n in range(99)]},
+    "longer tuples": {"rows": [(n, METHODS[n % 3], [*Colour][n % 2], None, n / 3) for n in range(200)]},
+    "rows": {"rows": [Ticket(METHODS[n % 3], [*Colour][n % 2]) for n in range(200)]},
+    "dates": {"rows": [(DAYS[n % 2], n) for n in range(200)]},
+    "text that looks like opcodes": {
+        "rows": [(f"{n} the h{chr(n % 128)}", METHODS[n % 3], n * 26) for n in range(999)]
+    },
+    "many frames": {"rows": [(METHODS[n % 3], f"{n} and so on", [*Colour][n % 2]) for n in range(9000)]},
+    "long texts between": {
+        "rows": [(METHODS[n % 3], n) for n in range(99)],
+        "a": "x" * 999,
+        "b": [(METHODS[1], 1)] * 9,
+    },
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+@pytest.mark.parametrize("protocol", NEW)
+def test_a_glance_tells_tuples_in_which_things_are_used_again(name: str, protocol: int) -> None:
+    data = pickle.dumps(MIXED[name], protocol)
+    codec = SafePickle([Colour, Grade, Rights, Ticket])
+    found = look(data, codec._names, 1000)
+    assert found is not None
+    assert found[0] is any(cls.__name__.encode() in data for cls in (Colour, Grade, Rights, Ticket, dt.date))
+    assert codec.decode(KEY, data) == MIXED[name]
+
+
+PAIR = b"K\x01K\x02\x86\x94"
+COLOUR = named(__name__, "Colour")
+# What is put into the memo first, as number 1 (or 4), and what fetches it; a list is number 0.
+NOT_MIXED = {
+    "a tuple in a pair": PAIR + b"}h\x01K\x01\x86Ns",
+    "a tuple behind": PAIR + b"}K\x01h\x01\x86Ns",
+    "a tuple alone": PAIR + b"}h\x01\x85Ns",
+    "a tuple in three": PAIR + b"}h\x01K\x01K\x02\x87Ns",
+    "a tuple in four": PAIR + b"}(h\x01K\x01K\x02K\x03tNs",
+    "a tuple in a marked pair": PAIR + b"}(h\x01K\x01tNs",
+    "a tuple in a marked one": PAIR + b"}(h\x01tNs",
+    "a tuple at the end of many": PAIR + b"}(" + b"K\x01" * 40 + b"h\x01tNs",
+    "by four bytes": PAIR + b"}j\x01\0\0\0K\x01\x86Ns",
+    "with another one": PAIR + b"}h\x01h\x01\x86Ns",
+    "doubled again and again": PAIR + b"}" + b"".join(b"h%ch%c\x86\x94" % (n, n) for n in range(2, 60)) + b"Ns",
+    "a list": b"}h\x00K\x01\x86Ns",
+    "a list, to be hashed by an enum": COLOUR + b"h\x00\x85R",
+    "a dict": b"}\x94h\x01K\x01\x86Ns",
+    "a frozenset": b"(K\x01\x91\x94}h\x01K\x01\x86Ns",
+    "a class": COLOUR + b"}h\x03K\x01\x86Ns",
+    "what two atoms made": named(__name__, "Ticket") + b"K\x01K\x02\x86\x94R\x94}h\x05K\x01\x86Ns",
+    "what NEWOBJ made": named(__name__, "Ticket") + b"K\x01\x85\x94\x81\x94}h\x05K\x01\x86Ns",
+    "a list right there": b"}]\x94K\x01\x86h\x00\x86Ns",
+    "of a class that is not allowed": b"}" + named("os", "system") + b"K\x01\x86Ns",
+    "whose module is fetched": b"}\x8c\x02os\x94h\x02\x8c\x06system\x94\x93K\x01\x86Ns",
+    "with a name that has another size": b"}\x8c\x08datetime\x94h\x02\x8c\x03dateK\x01\x86Ns",
+}
+
+
+@pytest.mark.parametrize("name", NOT_MIXED)
+def test_a_glance_tells_no_tuple_of_what_may_hold_more(name: str) -> None:
+    codec = SafePickle([Colour, Ticket])
+    data = b"\x80\x04]\x94(" + NOT_MIXED[name] + b"e."
+    for first in range(14):
+        assert look(data, codec._names, 1000, first) is None
+
+
+def test_texts_in_tuples_are_counted_where_they_are_compared() -> None:
+    texts = 2 * (b"X\x60\xea\0\0" + b"x" * 60_000 + b"\x94")
+    tuples = b"(" + b"h\x01" * 60 + b"t\x94" + b"(" + b"h\x02" * 60 + b"t\x94"
+    data = b"\x80\x04]\x94(" + texts + tuples + b"}(h\x03N" + b"h\x04N" * 30_000 + b"ue."
+    codec = SafePickle()
+    for first in range(14):
+        assert look(data, codec._names, 1000, first) is None
+    with pytest.raises(LimitError):
+        codec.decode(KEY, data)
+
+
+class Flat(Walk):
+    """Looks whether tuples are flat."""
+
+    are_flat = True
+
+    def hold(self, holder: Made, items: Sequence[Any]) -> None:
+        super().hold(holder, items)
+        if holder.kind == notes.TUPLE:
+            nesting = (notes.TUPLE, notes.LIST, notes.DICT, notes.SET, notes.FROZENSET)
+            self.are_flat = self.are_flat and not any(type(item) is Made and item.kind in nesting for item in items)
+
+
+class Pieces:
+    """Opcodes at random, of those that make tuples and what is in them."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        classes = [named(__name__, "Colour"), named(__name__, "Ticket"), named("datetime", "date")]
+        self.classes = [*classes, *[name[:-1] for name in classes], named("os", "system"), named("builtins", "set")]
+
+    def byte(self) -> int:
+        return self.dice.choice([104, 106, 0x86, 0x94, 5, 6, self.dice.randrange(256)])
+
+    def atom(self) -> bytes:
+        text = self.dice.choice([b"a", b"hh", b"h\x05", b"ch", b"\x05" * 104, b"the"])
+        sizes = {b"K": 1, b"M": 2, b"J": 4, b"G": 8, b"N": 0}
+        op = self.dice.choice([*sizes, b"\x8c"])
+        if op == b"\x8c":
+            return op + bytes((len(text),)) + text + self.dice.choice([b"\x94", b"\x94", b""])
+        return op + bytes(self.byte() for _ in range(sizes[op]))
+
+    def fetch(self) -> bytes:
+        index = self.dice.randrange(self.dice.choice([6, 12, 30]))
+        return b"h%c" % index if self.dice.random() < 0.9 else b"j%c\0\0\0" % index
+
+    def made(self) -> bytes:
+        cls = self.fetch() if self.dice.random() < 0.5 else self.dice.choice(self.classes)
+        memo = [b"\x94", b"\x94", b""]
+        return cls + self.atom() + b"\x85" + self.dice.choice(memo) + b"R" + self.dice.choice(memo)
+
+    def item(self) -> bytes:
+        named_again = self.fetch() + b"\x8c\x06Colour\x94\x93\x94"
+        makers: list[Any] = [self.atom, self.atom, self.fetch, self.fetch, self.made]
+        makers += [lambda: self.dice.choice(self.classes), lambda: named_again]
+        return bytes(self.dice.choice(makers)())
+
+    def tuple(self) -> bytes:
+        count = self.dice.randrange(1, 6)
+        items = b"".join(self.item() for _ in range(count))
+        if count > 3 or self.dice.random() < 0.1:
+            return b"(" + items + b"t" + self.dice.choice([b"\x94", b""])
+        if self.dice.random() < 0.05:
+            count = self.dice.randrange(1, 4)
+        return items + bytes((0x84 + count,)) + self.dice.choice([b"\x94", b"\x94", b""])
+
+    def value(self) -> bytes:
+        chance = self.dice.random()
+        if chance < 0.55:
+            return self.tuple()
+        if chance < 0.7:
+            return self.item()
+        if chance < 0.85:
+            items = b"".join(self.value() for _ in range(self.dice.randrange(4)))
+            return (
+                self.dice.choice([b"]\x94(", b"}\x94(", b"\x8f\x94("])
+                + items
+                + self.dice.choice([b"e", b"u", b"\x90", b"\x91\x94"])
+            )
+        return self.dice.choice(
+            [b"]\x94", b"}\x94", b")", b"a", b"s", b"R\x94", b"\x81\x94", b"\x94", b"\x95" + bytes(8)]
+        )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_a_glance_tells_has_flat_tuples(seed: int) -> None:
+    codec = SafePickle([Colour, Ticket])
+    pieces = Pieces(seed)
+    told = 0
+    for _ in range(12_000):
+        data = b"\x80\x04]\x94(" + b"".join(pieces.value() for _ in range(pieces.dice.randrange(1, 7))) + b"e."
+        found = look(data, codec._names, ANY_DEPTH, 12)
+        if found is None or found[3] >> 1 != 6:
+            continue
+        told += 1
+        walk = Flat(data, codec, max_work=most_work(len(data)))
+        try:
+            walk.run()
+        except LimitError:
+            pytest.fail(f"{data!r} takes too long")
+        except CodecError as problem:
+            assert "refers to" not in str(problem)
+        assert walk.are_flat, data
+        assert found[0] >= bool(walk.globals)
+    assert told > 500

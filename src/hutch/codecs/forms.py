@@ -25,11 +25,13 @@ __all__ = [
     "BUILT",
     "DICTS",
     "FLAT",
+    "MIXED",
     "MOST_PARTS",
     "NO_HASHING",
     "NO_SHARING",
     "NO_TUPLES",
     "Form",
+    "fetched_or_named",
     "find_calls",
     "find_others",
     "find_pairs",
@@ -46,7 +48,7 @@ __all__ = [
 ]
 
 _MOST_RUNS = 64  # of one form that are kept
-NO_TUPLES, NO_HASHING, FLAT, NO_SHARING, BUILT, DICTS = KINDS = range(6)
+NO_TUPLES, NO_HASHING, FLAT, NO_SHARING, BUILT, DICTS, MIXED = KINDS = range(7)
 
 
 def sized(zeros: bytes, end: int = 256) -> bytes:
@@ -293,6 +295,36 @@ def _dicts(*, framed: bool) -> bytes:
     return begin + rb"(?:" + b"|".join(tokens) + rb")*+"
 
 
+def _item(*, framed: bool) -> bytes:
+    """One thing on the stack: an atom, what is fetched, a class, or what one makes of an atom."""
+    frame = rb"(?:\x95.{8})?+" if framed else b""
+    number = rb"(?:K.|M..|[N\x88\x89]|G.{8}|J.{4})" + frame
+    text = rb"\x8c" + _SHORT + rb"\x94?+" + frame
+    other = rb"[C\x8a]" + _SHORT + rb"\x94?+" + frame
+
+    def word(behind: bytes) -> bytes:
+        """Text, but looked at twice only where it is what the opcode behind it takes."""
+        return rb"(?=\x8c.[\w .:/-]*+\x94?+" + frame + behind + rb")" + text + behind
+
+    made = rb"(?:" + word(rb"\x85") + rb"|(?:" + number + rb"|" + other + rb")\x85)\x94?+R\x94?+" + frame
+    name = word(rb"\x93") + rb"\x94?+" + frame
+    fetched = rb"(?:h.|j.{4})" + frame + rb"(?:" + name + rb")?+(?:" + made + rb")?+"
+    named = text + rb"(?:" + name + rb"(?:" + made + rb")?+)?+"
+    return rb"(?:" + number + rb"|" + fetched + rb"|" + named + rb"|" + other + rb")"
+
+
+def _mixed(*, framed: bool) -> bytes:
+    """Tuples of items, and what holds these."""
+    item = _item(framed=framed)
+    memo = _COUNTED_MEMO + (rb"(?:\x95.{8})?+" if framed else b"")
+    one, two, three = (rb"(?:[\x85" + more + rb"]" + memo + rb")?+" for more in (b"", rb"\x86", rb"\x86\x87"))
+    unit = item + rb"(?:" + item + rb"(?:" + item + rb"++" + three + rb"|" + two + rb")|" + one + rb")"
+    pair = rb"h.(?:h.|K.)\x86\x94"
+    marked = rb"\((?:" + item + rb"{3,%d}+(?:[t\x85-\x87]" % MOST_PARTS + memo + rb")?+)?+"
+    bare = rb"[\x94)\]}\x8fasue\x90\x91R\x81]*+"
+    return _START + bare + rb"(?:(?:" + b"|".join((pair, unit, marked, rb"\x95.{8}")) + rb")" + bare + rb")*+"
+
+
 class Form:
     """One kind of pickle: a run in which nothing is used twice, and a longer one. Compiled when they are needed.
 
@@ -321,6 +353,8 @@ class Form:
                 pattern = _built(counted=self.counted, framed=framed, watched=watched)
             elif self.kind == DICTS:
                 pattern = _dicts(framed=framed)
+            elif self.kind == MIXED:
+                pattern = _mixed(framed=framed)
             elif self.kind == FLAT:
                 pattern = _flat(counted=self.counted, shares=shares, framed=framed)
             else:
@@ -387,6 +421,28 @@ find_singles = tuple(
 
 #: Calls with arguments that are fetched; bytes that look like one, too.
 find_calls = re.compile(rb"h.R|j.{4}R", re.DOTALL).findall
+
+
+@lru_cache(2)
+def fetched_or_named(framed: bool) -> Callable[..., list[bytes]]:
+    """Finds all that is to be looked at once more in a pickle that `MIXED` takes, in a piece without long text.
+
+    That is, where something is fetched as a part of a tuple, that opcode; where a class is named, all of its name; at
+    last, what is not known, or b"".
+    """
+    item = _item(framed=framed)
+    frame = rb"(?:\x95.{8})?+" if framed else b""
+    bare = rb"[N\x88\x89)\]}\x8f(asuetR\x81\x85\x86\x87\x90\x91\x94]*+"
+    name = rb"\x8c.[\w.]++\x94\x93"
+    three = rb"\x87|" + item + rb"{0,%d}+t" % MOST_PARTS
+    rest = rb"[\x85-\x87]|" + item + rb"(?:[\x86\x87t]|" + item + rb"(?:" + three + rb"))|t"
+    to_see = frame + rb"(?:[KMh].{1,2}[\x86\x87]|" + rest + rb"|" + name + rb")"
+    text = rb"\x8c(?!.[\w.]++\x94(?:\x8c.[\w.]++\x94)?+\x93)" + _SHORT
+    others = rb"|M..|[G\x95].{8}|J.{4}|[C\x8a]" + _SHORT + rb"|j(?!.{4}" + to_see + rb").{4}"
+    known = bare + rb"(?:(?:K.|h(?!." + to_see + rb").|" + text + others + rb"|\x80.)" + bare + rb")*+"
+    found = rb"((?:h.|j.{4}|\x8c.[\w.]++\x94)" + name + rb"|h.|j.{4}|.*+)"
+    return re.compile(known + found, re.DOTALL).findall
+
 
 #: What makes a UUID, behind its class: an object whose state is a dict of one int, by its name or by what is fetched.
 is_number = re.compile(

@@ -4,7 +4,7 @@ A walk over the opcodes (`hutch.codecs.opcodes`) knows all about a pickle, at a 
 of most (`hutch.codecs.forms`): they go over its opcodes, as long as these are of kinds that can do no harm together.
 Whatever they do not know is left to the walk.
 
-Six kinds of pickle pass:
+Seven kinds of pickle pass:
 
 - *no tuples*: nothing that can be hashed holds anything, so hashing a key takes no time;
 - *no hashing*: no opcode puts anything into a dict or a set;
@@ -13,7 +13,9 @@ Six kinds of pickle pass:
   text, bytes or a time zone as the second part of a pair;
 - *no sharing*: nothing is used twice, so hashing takes no longer than making, if nothing nests deep;
 - *built*: flat tuples again, and objects with a dict as their state;
-- *dicts*: flat tuples again, and dicts of other classes, such as `Counter`.
+- *dicts*: flat tuples again, and dicts of other classes, such as `Counter`;
+- *mixed*: tuples of what is flat: atoms, calls of one to three atoms (a member of an enum, a date), and such things
+  that are fetched. What is fetched into one is looked at once more.
 
 In all but *no sharing*, classes may be named and called, if they are of those that can be called with anything. How
 deep those go into what they are called with does not matter where that is flat; where it is not (*no hashing*) they
@@ -43,17 +45,17 @@ which is copied once; or a class, which none of those that may be named there do
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
 from hutch.codecs.accounts import MOST_RECURSING, WORK_BYTES, most_copied, most_work
 from hutch.codecs.forms import (
     BUILT,
     DICTS,
     FLAT,
+    MIXED,
     MOST_PARTS,
     NO_HASHING,
     NO_SHARING,
     NO_TUPLES,
+    fetched_or_named,
     find_calls,
     find_others,
     find_pairs,
@@ -66,6 +68,7 @@ from hutch.codecs.forms import (
     is_zone,
     simple,
 )
+from hutch.codecs.memo import LONG, Memo
 from hutch.codecs.rules import PARSED_PER_BYTE
 
 TYPE_CHECKING = False
@@ -76,7 +79,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Names", "is_simple", "look"]
 
-_LONG = {0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # BINUNICODE, BINBYTES, BINUNICODE8, BINBYTES8: size of the size
 # The opcodes that put one thing into another; and those that make what holds things. Nothing nests deeper than there
 # are of either.
 _NESTING = (b"\x81\x85\x86\x87\x90\x91Rabestu", b")]t}R\x81\x85\x86\x87\x8f\x91")
@@ -97,21 +99,8 @@ _MOST_FETCHED = 64  # different things in pairs; each takes a search
 _MOST_BYTES = 1 << 22  # where there are such: what one search has dealt with hides nothing from the next
 _TEXTS = b"\x8cXC\x8a"  # what may be in a pair: SHORT_BINUNICODE and others that hold nothing
 
-# How long the arguments of opcodes are, and how long the size before them is, for those that a glance knows.
-_FIXED = {
-    **dict.fromkeys(b"N\x88\x89)]}\x8f(asuetbR\x81\x85\x86\x87\x90\x91\x93", 0),
-    0x4B: 1,
-    0x68: 1,
-    0x4D: 2,
-    0x4A: 4,
-    0x6A: 4,
-    0x47: 8,
-    0x95: 8,
-    0x80: 1,
-}
 _LETTERS, _LETTERS_OF_SINGLES = frozenset(b"hj\x86"), frozenset(b"hj\x85")
 _run_simple = simple()
-_SIZED = {0x8C: 1, 0x43: 1, 0x8A: 1, **_LONG}
 
 
 def _short_text(text: bytes) -> bytes:
@@ -145,7 +134,7 @@ class Names:
         end = data.find(b"\n", data.find(b"\n", at) + 1) + 1
         return end if data[at:end] in self.lines else 0
 
-    def fetched(self, data: bytes, at: int, memo: _Memo) -> int:
+    def fetched(self, data: bytes, at: int, memo: Memo) -> int:
         """Where STACK_GLOBAL ends, if a module is fetched at that place, and is that of one of these; else 0."""
         found = is_named(data, at)
         if found is None:
@@ -156,52 +145,15 @@ class Names:
         place = memo.place(int.from_bytes(index, "little"))
         return found.end() if place < at and (memo.text(place), name) in self.pairs else 0
 
-
-class _Memo:
-    """What MEMOIZE has put into the memo, told when it is asked for; nothing else may have put something there."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-        self.places: list[int] = []  # of each, where the opcode is that pushed it
-        self.last = 0
-
-    def index(self, place: int) -> int:
-        """The number of what the opcode at that place pushed; -1 where it is not in the memo."""
-        places = self.places
-        while (not places or places[-1] < place) and self.place(len(places)) >= 0:
-            pass
-        index = bisect_left(places, place)
-        return index if index < len(places) and places[index] == place else -1
-
-    def place(self, index: int) -> int:
-        """Where the opcode is that pushed what has that number; -1 where there is none. O(what is before)."""
-        places = self.places
-        if index < len(places):
-            return places[index]
-        data, at, last = self.data, self.at, self.last
-        while len(places) <= index and at < len(data):
-            op = data[at]
-            if op == 0x94:  # MEMOIZE
-                places.append(last)
-                at += 1
-                continue
-            last = at
-            if (fixed := _FIXED.get(op)) is not None:
-                at += 1 + fixed
-            elif (width := _SIZED.get(op)) is not None:
-                begin = at + 1 + width
-                at = begin + int.from_bytes(data[at + 1 : begin], "little")
-            else:
-                break
-        self.at, self.last = at, last
-        return places[index] if index < len(places) else -1
-
-    def text(self, place: int) -> bytes:
-        """The short text that is pushed there; b"" if it is something else."""
-        if place < 0 or self.data[place] != 0x8C:
-            return b""
-        return self.data[place + 2 : place + 2 + self.data[place + 1]]
+    def have(self, naming: bytes, memo: Memo) -> bool:
+        """Whether opcodes name one of these: two texts, or something fetched and a text, and STACK_GLOBAL."""
+        if naming[0] == 0x8C:
+            return naming[:-1] in self.suffixes
+        found = is_named(naming)
+        if found is None:
+            return False
+        index, size, name = found.groups()
+        return len(name) == size[0] and (memo.text(memo.place(int.from_bytes(index, "little"))), name) in self.pairs
 
 
 def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) -> tuple[bool, bool, bool, int] | None:
@@ -211,15 +163,14 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
         names: for each kind, classes: those that may be called with anything, and hashed, and such as may be called
             with nothing (there is no other tuple); those that may be called with anything, but perhaps not hashed; the
             first ones again, enums that have members, and named tuples; none; those of flat tuples once more; those of
-            dicts, and what makes their values.
-
+            dicts, and what makes their values; those of flat tuples again.
         first: what was returned for a pickle like it.
 
     Returns:
         These, and how that was found. None where only a walk can tell whether it does harm.
     """
     size = len(data)
-    memo: _Memo | None = None
+    memo: Memo | None = None
     framed = size >= _FRAME_BYTES
     for form, shares in forms(data, first):
         kind = form.kind
@@ -228,6 +179,8 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
         opcodes = size  # with their arguments, but without long texts
         longest = 0  # of those
         lengths: set[int] = set()
+        pieces: list[tuple[int, int]] = []  # before and between them
+        begun = 0  # where the next one begins
         twins = 0  # the longest of those that are as long as another one, and may be equal
         named = pairs = False
         named_at, watched = 0, None  # where the class is that is watched, behind its name; what is known of it then
@@ -244,18 +197,23 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
             if op == 0x2E:  # STOP
                 if at + 1 != size:
                     return None
-                if pairs and not _are_flat(data, zones, memo or _Memo(data), kind == DICTS):
+                if kind == MIXED:
+                    names_some = _is_mixed(data, [*pieces, (begun, at)], names[kind], framed)
+                    if names_some is None:
+                        break
+                    named = names_some
+                elif pairs and not _are_flat(data, zones, memo or Memo(data), kind == DICTS):
                     break
                 if named and kind in (NO_TUPLES, BUILT) and _may_hide(data):
                     break
                 if named and shares and _most_gone_over(data, kind, longest) > most_copied(size):
                     break
-                if shares and kind != NO_HASHING and opcodes // 2 * (twins // WORK_BYTES) > most_work(size):
+                if shares and kind != NO_HASHING and _most_compared(kind, opcodes, twins) > most_work(size):
                     break  # each that is fetched may be compared with its twin, as a key
                 if kind == NO_TUPLES and named and 8 * size * data.count(b"b") > most_copied(size):
                     break  # each BUILD may set the same state, of no more items than there are bytes
                 if named_at and watched is None:
-                    watched = _watched(kind, data, named_at, form.counted, memo or _Memo(data))
+                    watched = _watched(kind, data, named_at, form.counted, memo or Memo(data))
                     if watched is None:
                         break
                     if any(find_others(fetch, watched[1])(data) for fetch in _fetches(watched[0])):
@@ -266,7 +224,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                         at, opcodes, named, named_at = 0, size, False, 0
                         zones.clear()
                         continue
-                is_flat = kind in (FLAT, BUILT)
+                is_flat = kind in (FLAT, BUILT, MIXED)
                 most = max_depth - _DEPTH_OF_FLAT if is_flat else max_depth
                 recurses = deep = False
                 if opcodes > min(most, MOST_RECURSING):
@@ -281,6 +239,8 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 if deep and recurses:
                     break
                 return named, deep, shares, 2 * kind + shares
+            if kind == MIXED and op not in LONG:
+                break
             if op == 0x93 and kind != NO_SHARING and data.endswith(names[kind].suffixes, 0, at):  # STACK_GLOBAL
                 named = True
                 at += 1
@@ -292,10 +252,11 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     named_at = behind
                 at = behind
                 continue
-            elif op in _LONG:
-                begin = at + 1 + _LONG[op]
+            elif op in LONG:
+                pieces.append((begun, at))
+                begin = at + 1 + LONG[op]
                 long = int.from_bytes(data[at + 1 : begin], "little")
-                at = begin + long
+                at = begun = begin + long
                 opcodes -= long
                 longest = max(longest, long)
                 if long in lengths:
@@ -304,7 +265,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 continue
             elif op in b"hj":
                 if memo is None:
-                    memo = _Memo(data)
+                    memo = Memo(data)
                 if form.counted and kind != NO_SHARING and (behind := names[kind].fetched(data, at, memo)):
                     named = True
                     at = behind
@@ -326,7 +287,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 named_at = at
             if kind in (FLAT, BUILT) and form.counted and data.endswith(_ZONE, 0, at):
                 if memo is None:
-                    memo = _Memo(data)
+                    memo = Memo(data)
                 zone = is_zone(data, at)
                 if zone and (not zone["module"] or memo.text(memo.place(zone["module"][0])) == b"datetime"):
                     zones.add(zone.start("made"))
@@ -341,6 +302,37 @@ def _may_hide(data: bytes) -> bool:
     return data.count(b"__") != 2 * data.count(b"__main__") or any(name in data for name in _HIDING)
 
 
+def _most_compared(kind: int, opcodes: int, twins: int) -> int:
+    """No more work than this is it to compare texts that are fetched with others that are as long.
+
+    Args:
+        opcodes: with their arguments, but without long texts.
+        twins: bytes of the longest of these.
+    """
+    parts = MOST_PARTS if kind == MIXED else 1
+    return opcodes // 2 * parts * (twins // WORK_BYTES)
+
+
+def _is_mixed(data: bytes, pieces: list[tuple[int, int]], names: Names, framed: bool) -> bool | None:
+    """Whether classes are named in a pickle; None if one is not among `names`, or a tuple is not sure to be flat.
+
+    Args:
+        pieces: where the opcodes are before, between and behind long texts.
+    """
+    memo = Memo(data)
+    named = False
+    find = fetched_or_named(framed)
+    for begin, end in pieces:
+        for found in {*find(data, begin, end)}:
+            if found.endswith(b"\x93"):
+                if not names.have(found, memo):
+                    return None
+                named = True
+            elif found and (found[0] not in b"hj" or not memo.is_flat(int.from_bytes(found[1:], "little"))):
+                return None
+    return named
+
+
 def _most_gone_over(data: bytes, kind: int, longest: int) -> int:
     """No more bytes than this are gone over by calls that are made with what is fetched.
 
@@ -352,13 +344,14 @@ def _most_gone_over(data: bytes, kind: int, longest: int) -> int:
         fetched = data.count(b"h") + data.count(b"j")
         most = longest * min(fetched, data.count(b"R") + data.count(b"\x81"))
     if b"ipaddress" in data:  # of text that is fetched with its tuple
-        most += PARSED_PER_BYTE * max(longest, 255) * len(find_calls(data))
-    if kind in (FLAT, BUILT) and b"pathlib" in data:  # nothing else goes over more than one text
+        calls = data.count(b"R") if kind == MIXED else len(find_calls(data))
+        most += PARSED_PER_BYTE * max(longest, 255) * calls
+    if kind in (FLAT, BUILT, MIXED) and b"pathlib" in data:  # nothing else goes over more than one text
         most += MOST_PARTS * max(longest, 255) * (data.count(b"R") + data.count(b"\x81"))
     return most
 
 
-def _watched(kind: int, data: bytes, at: int, counted: bool, memo: _Memo) -> Watched | None:
+def _watched(kind: int, data: bytes, at: int, counted: bool, memo: Memo) -> Watched | None:
     """What is to be looked for, of a class that may be used in one way only: Decimals of one text, UUIDs of one int.
 
     Args:
@@ -393,7 +386,7 @@ def _fetches(index: int) -> list[bytes]:
     return [long] if index > 0xFF else [b"h" + bytes((index,)), long]
 
 
-def _are_flat(data: bytes, zones: set[int], memo: _Memo, classes: bool) -> bool:
+def _are_flat(data: bytes, zones: set[int], memo: Memo, classes: bool) -> bool:
     """Whether whatever is fetched into a pair is text, bytes, or one of some time zones. O(len(data)), with luck.
 
     It may say no, as bytes that look like a pair may be anything.

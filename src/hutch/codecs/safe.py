@@ -36,7 +36,7 @@ from hutch.codecs.allowed import (
 )
 from hutch.codecs.base import Codec, refuse, show_key, show_options
 from hutch.codecs.depth import is_deep
-from hutch.codecs.forms import BUILT, DICTS, FLAT, NO_HASHING
+from hutch.codecs.forms import BUILT, DICTS, FLAT, MIXED, NO_HASHING
 from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.granted import UserEntry
@@ -68,7 +68,7 @@ _MANY_BYTES = 4 << 10  # of one that uses things twice, where a glance takes lon
 _KNOWN = (True, False, True, 0)
 _DECIMAL = ("decimal", "Decimal")
 # Where a glance takes longer than it takes to compare a pickle with templates.
-_SLOW_KINDS = (NO_HASHING, FLAT, BUILT, DICTS)
+_SLOW_KINDS = (NO_HASHING, FLAT, BUILT, DICTS, MIXED)
 
 
 class SafePickle(Codec):
@@ -141,13 +141,15 @@ class SafePickle(Codec):
             find_class = staticmethod(find)
 
         self._unpickler = Restricted
+        flat = self._names_of(lambda entry: entry.is_free or entry.has_members or entry.is_row)
         self._names = (
             self._names_of(lambda entry: entry.takes_state or entry.begins_empty),
             self._names_of(lambda entry: entry.is_callable or entry.where == _DECIMAL),
-            self._names_of(lambda entry: entry.is_free or entry.has_members or entry.is_row),
+            flat,
             Names(()),
             self._names_of(lambda entry: entry.has_no_state or entry.where == UUID),
             self._names_of(lambda entry: entry.is_dict),
+            flat,
         )
 
     def __repr__(self) -> str:
