@@ -5,7 +5,7 @@ What is promised of bytes that anybody may have written:
 - No class or function is called, and no module imported, but those of the allow list and what they use themselves.
 - A pickle that names anything else, anywhere, is refused before its first call. So is one that calls something
   allowed in a way that data never does (a `bytearray` of a size, a `set` of a `range`), that sets attributes of a
-  class or of a member of an enum, or that leaves open what it names.
+  class or of a member of an enum or puts anything into one, or that leaves open what it names.
 - It takes no more memory than a fixed multiple of its bytes (some 400, and 16 MiB; an empty set is a byte of pickle and
   216 of memory), and no more time either: what is hashed, compared, copied or shown by an error is counted as often as
   that happens, also where it is one thing in many places. It nests no deeper than `max_depth`.
