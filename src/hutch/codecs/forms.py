@@ -150,6 +150,7 @@ def _plain(kind: int, *, counted: bool, shares: bool, watched: Watched | None = 
     return _run(bare, *use, *first, *short, *last, counted=counted)
 
 
+_MOST_ITEMS = 16  # of a tuple with something fetched in it: from each of these as many are looked at
 MOST_PARTS = 64  # of a tuple, where things are used twice: that many parts are hashed for two bytes or more
 
 
@@ -314,13 +315,14 @@ def _item(*, framed: bool) -> bytes:
 
 
 def _mixed(*, framed: bool) -> bytes:
-    """Tuples of items, and what holds these."""
+    """Tuples of items, and what holds these. A group tells whether there are some with more than three."""
     item = _item(framed=framed)
     memo = _COUNTED_MEMO + (rb"(?:\x95.{8})?+" if framed else b"")
     one, two, three = (rb"(?:[\x85" + more + rb"]" + memo + rb")?+" for more in (b"", rb"\x86", rb"\x86\x87"))
     unit = item + rb"(?:" + item + rb"(?:" + item + rb"++" + three + rb"|" + two + rb")|" + one + rb")"
     pair = rb"h.(?:h.|K.)\x86\x94"
-    marked = rb"\((?:" + item + rb"{3,%d}+(?:[t\x85-\x87]" % MOST_PARTS + memo + rb")?+)?+"
+    atoms = rb"(?:" + _atom(counted=True, framed=framed) + rb"){3,%d}+t" % MOST_PARTS + memo
+    marked = rb"\((?:" + atoms + rb"|" + item + rb"{3,%d}+(?:(?:t()|[\x85-\x87])" % _MOST_ITEMS + memo + rb")?+)?+"
     bare = rb"[\x94)\]}\x8fasue\x90\x91R\x81]*+"
     return _START + bare + rb"(?:(?:" + b"|".join((pair, unit, marked, rb"\x95.{8}")) + rb")" + bare + rb")*+"
 
@@ -376,6 +378,8 @@ def _orders(kinds: tuple[Form, ...]) -> list[tuple[tuple[Form, bool], ...]]:
     for kind in KINDS:
         for shares in (kind >= BUILT, True):
             firsts = [(form, shares) for form in kinds if form.kind == kind]
+            if kind == MIXED:  # which would take long for lists of what came before
+                firsts.insert(0, (kinds[NO_TUPLES], True))
             orders.append((*firsts, *(other for other in usual if other not in firsts)))
     return orders
 
@@ -423,19 +427,23 @@ find_singles = tuple(
 find_calls = re.compile(rb"h.R|j.{4}R", re.DOTALL).findall
 
 
-@lru_cache(2)
-def fetched_or_named(framed: bool) -> Callable[..., list[bytes]]:
+@lru_cache(4)
+def fetched_or_named(framed: bool, marked: bool) -> Callable[..., list[bytes]]:
     """Finds all that is to be looked at once more in a pickle that `MIXED` takes, in a piece without long text.
 
     That is, where something is fetched as a part of a tuple, that opcode; where a class is named, all of its name; at
     last, what is not known, or b"".
+
+    Args:
+        framed: as for `Form.run`.
+        marked: some tuples have more than three items.
     """
     item = _item(framed=framed)
     frame = rb"(?:\x95.{8})?+" if framed else b""
     bare = rb"[N\x88\x89)\]}\x8f(asuetR\x81\x85\x86\x87\x90\x91\x94]*+"
     name = rb"\x8c.[\w.]++\x94\x93"
-    three = rb"\x87|" + item + rb"{0,%d}+t" % MOST_PARTS
-    rest = rb"[\x85-\x87]|" + item + rb"(?:[\x86\x87t]|" + item + rb"(?:" + three + rb"))|t"
+    more = rb"|" + item + rb"{0,%d}+t" % _MOST_ITEMS if marked else b""
+    rest = rb"[\x85-\x87t]|" + item + rb"(?:[\x86\x87t]|" + item + rb"(?:\x87" + more + rb"))"
     to_see = frame + rb"(?:[KMh].{1,2}[\x86\x87]|" + rest + rb"|" + name + rb")"
     text = rb"\x8c(?!.[\w.]++\x94(?:\x8c.[\w.]++\x94)?+\x93)" + _SHORT
     others = rb"|M..|[G\x95].{8}|J.{4}|[C\x8a]" + _SHORT + rb"|j(?!.{4}" + to_see + rb").{4}"

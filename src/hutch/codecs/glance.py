@@ -198,7 +198,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 if at + 1 != size:
                     return None
                 if kind == MIXED:
-                    names_some = _is_mixed(data, [*pieces, (begun, at)], names[kind], framed)
+                    names_some = _is_mixed(data, [*pieces, (begun, at)], names[kind], framed, pairs)
                     if names_some is None:
                         break
                     named = names_some
@@ -313,7 +313,7 @@ def _most_compared(kind: int, opcodes: int, twins: int) -> int:
     return opcodes // 2 * parts * (twins // WORK_BYTES)
 
 
-def _is_mixed(data: bytes, pieces: list[tuple[int, int]], names: Names, framed: bool) -> bool | None:
+def _is_mixed(data: bytes, pieces: list[tuple[int, int]], names: Names, framed: bool, marked: bool) -> bool | None:
     """Whether classes are named in a pickle; None if one is not among `names`, or a tuple is not sure to be flat.
 
     Args:
@@ -321,7 +321,7 @@ def _is_mixed(data: bytes, pieces: list[tuple[int, int]], names: Names, framed: 
     """
     memo = Memo(data)
     named = False
-    find = fetched_or_named(framed)
+    find = fetched_or_named(framed, marked)
     for begin, end in pieces:
         for found in {*find(data, begin, end)}:
             if found.endswith(b"\x93"):

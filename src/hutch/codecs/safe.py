@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 __all__ = ["SafePickle"]
 
 MAX_BYTES = 64 << 20
-MAX_DEPTH = 1000  # of lists in lists the C pickler writes about as many
+MAX_DEPTH = 1000  # as many calls go into one another, unless somebody changes the limit of that
 _MAX_KNOWN_BYTES = 16 << 10  # of a pickle that may look like one that is remembered as a whole
 _GLANCES = 8  # as much is told at a glance before anything of it is remembered, which takes a hundred times as long
 _FEW_BYTES = 300  # of a pickle that is told sooner as a whole than piece by piece
