@@ -890,7 +890,8 @@ COMPARED_TEXTS = {
 @pytest.mark.parametrize("name", COMPARED_TEXTS)
 def test_texts_are_compared_each_time(name: str) -> None:
     begin, each, too_often, end = COMPARED_TEXTS[name]
-    for twins in (TWINS, TWINS.replace(b"X", b"B"), f"V{LONG}\np0\n0V{LONG}\np1\n0".encode()):
+    lines = [f"{line}\np0\n0{line}\np1\n0".encode() for line in (f"V{LONG}", f"S'{LONG}'")]
+    for twins in (TWINS, TWINS.replace(b"X", b"B"), *lines):
         few, many = (b"\x80\x03" + twins + begin + each * count + end + b"." for count in (5, too_often))
         codec = SafePickle()
         assert len(codec.decode(KEY, few)) == 1

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA",
+    "FLAGS",
     "GETATTR",
-    "KINDS",
     "RECONSTRUCTOR",
     "UUID",
     "ZONE",
@@ -98,12 +98,12 @@ class Entry:
         return self._marks
 
     def _own(self) -> int:
-        own = NUMBER if KINDS.get(self.where, 0) & (LONG | DECIMAL) else 0
+        own = NUMBER if FLAGS.get(self.where, 0) & (LONG | DECIMAL) else 0
         return own | (ATOMIC if self.where in _NO_KEYS else 0) | (RECURSES if self.where in _RECURSING else 0)
 
     def _flags(self) -> int:
         is_open = self.builds is not rules.never or any(self.where in some for some in _FILLED.values())
-        return KINDS.get(self.where, 0) | (OPEN if is_open else 0)
+        return FLAGS.get(self.where, 0) | (OPEN if is_open else 0)
 
     @property
     def is_tuple(self) -> bool:
@@ -180,7 +180,8 @@ _ADDRESSES, _NETWORKS = (
 _PATHS = frozenset(("pathlib", name) for name in ("PurePath", "PurePosixPath", "PureWindowsPath"))
 # Some of these go over it, as often as it is reached: text of it is made, or a path of paths.
 _STATELESS = (_CALM - _SLICE) | {("decimal", "Decimal")} | _ADDRESSES | _PATHS
-KINDS = {
+# What `hutch.codecs.notes` calls `flags`, of what is made of these.
+FLAGS = {
     ("builtins", "int"): LONG,
     ("fractions", "Fraction"): LONG,
     ("decimal", "Decimal"): DECIMAL,

@@ -14,8 +14,8 @@ Seven kinds of pickle pass:
 - *no sharing*: nothing is used twice, so hashing takes no longer than making, if nothing nests deep;
 - *built*: flat tuples again, and objects with a dict as their state;
 - *dicts*: flat tuples again, and dicts of other classes, such as `Counter`;
-- *mixed*: tuples of what is flat: atoms, calls of one to three atoms (a member of an enum, a date), and such things
-  that are fetched. What is fetched into one is looked at once more.
+- *mixed*: tuples of what is flat: atoms, calls of one atom (a member of an enum, a date), and such things that are
+  fetched. What is fetched into one is looked at once more.
 
 In all but *no sharing*, classes may be named and called, if they are of those that can be called with anything. How
 deep those go into what they are called with does not matter where that is flat; where it is not (*no hashing*) they

@@ -8,7 +8,7 @@ from enum import Enum, EnumType
 from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 
 from hutch.codecs import notes, rules
-from hutch.codecs.allowed import DATA, KINDS, Entry
+from hutch.codecs.allowed import DATA, FLAGS, Entry
 from hutch.codecs.hopeless import refusal_of
 from hutch.codecs.notes import ATOMIC, DECIMAL, HASHES_PARTS, LONG, NUMBER, OPEN, RECURSES, REFERS
 from hutch.errors import CodecError
@@ -68,7 +68,7 @@ class UserEntry(Entry):
     def _flags(self) -> int:
         flags = OPEN if not isinstance(self.thing, EnumType) else 0
         for base in self.thing.__mro__:
-            flags |= KINDS.get((base.__module__, base.__qualname__), 0)
+            flags |= FLAGS.get((base.__module__, base.__qualname__), 0)
         return flags | (HASHES_PARTS if self.hashes_parts else 0)
 
     @property

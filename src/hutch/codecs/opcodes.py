@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from _codecs import escape_decode
 
-from hutch.codecs.accounts import Accounts
+from hutch.codecs.accounts import WORK_BYTES, Accounts
 from hutch.codecs.notes import (
     BLOB,
     BUFFER,
@@ -403,8 +403,12 @@ class Walk(Accounts):
                 self.names_setter = self.names_setter or text == SETTER
                 push(text)
             elif op == 0x53:  # STRING
-                self.names_setter = self.names_setter or SETTER.encode() in escape_decode(line())[0]
-                push(Made(OPAQUE))
+                found = escape_decode(line())[0]
+                self.names_setter = self.names_setter or SETTER.encode() in found
+                made = Made(OPAQUE)
+                made.extent = made.shown = len(found)
+                made.work += len(found) // WORK_BYTES
+                push(made)
             elif op == 0x96:  # BYTEARRAY8
                 length = int.from_bytes(data[at : at + 8], "little")
                 at += 8 + length
