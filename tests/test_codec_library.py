@@ -6,6 +6,7 @@ their place: none of that is for a pickle to ask for.
 
 from __future__ import annotations
 
+import array
 import collections
 import decimal
 import email.headerregistry
@@ -18,7 +19,7 @@ import pickle
 import random
 import struct
 import xml.etree.ElementTree as ET
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -363,3 +364,166 @@ def test_methods_that_fill_objects_make_no_class_unusual() -> None:
     assert look(pickle.dumps([Bag(), Bag()]), codec._names, 1000)
     with pytest.raises(CodecError):
         codec.decode(KEY, b"\x80\x04" + named(__name__, "Bag") + b"(K\x02e.")
+
+
+# What takes long to hash, to compare or to go over.
+
+
+def tuples_of(cls: tuple[str, str], argument: bytes, parts: int, count: int) -> bytes:
+    """A set of a tuple of many of a class, and of as many of its twins."""
+    one = b"(" + (b"h\x03" + argument + b"\x85R") * parts + b"t"
+    return b"\x80\x04]\x94(" + named(*cls) + one + b"\x94\x8f(" + one + b"h\x04" * count + b"\x90e."
+
+
+def short(content: str) -> bytes:
+    return b"\x8c" + bytes((len(content),)) + content.encode()
+
+
+SLOW = {
+    "interfaces": tuples_of(("ipaddress", "IPv6Interface"), short("1::4/5"), 64, 40_000),
+    "interfaces in shorter tuples": tuples_of(("ipaddress", "IPv6Interface"), short("1::4/5"), 12, 40_000),
+    "networks": tuples_of(("ipaddress", "IPv6Network"), short("1::/16"), 64, 40_000),
+    "decimals": tuples_of(("decimal", "Decimal"), short("0." + "1" * 99), 64, 40_000),
+    "paths": tuples_of(("pathlib", "PurePosixPath"), short("a/b"), 64, 40_000),
+    "fractions": tuples_of(("fractions", "Fraction"), short("7" * 200 + "/" + "3" * 50), 8, 40_000),
+    "paths of long texts": (
+        b"\x80\x04]\x94("
+        + named("pathlib", "PurePosixPath")
+        + text("a/" * 15_000)
+        + b"\x94"
+        + b"h\x03h\x04\x85R\x94" * 2
+        + b"\x8f(h\x05"
+        + b"h\x06" * 40_000
+        + b"\x90e."
+    ),
+    "paths of many texts": (
+        b"\x80\x04]\x94("
+        + named("pathlib", "PurePosixPath")
+        + (b"h\x03(" + short("a/" * 127) * 60 + b"tR\x94") * 2
+        + b"\x8f(h\x04"
+        + b"h\x05" * 40_000
+        + b"\x90e."
+    ),
+    "a decimal of many digits": (
+        b"\x80\x04]\x94("
+        + named("decimal", "Decimal")
+        + text(str(decimal.Decimal(2.0**-700)))
+        + b"\x85R\x94\x8f(G"
+        + struct.pack(">d", 2.0**-700)
+        + b"h\x04" * 80_000
+        + b"\x90e."
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_what_takes_long_to_compare_is_counted(name: str) -> None:
+    codec = SafePickle()
+    for first in range(14):
+        assert look(SLOW[name], codec._names, 1000, first) is None
+    for _ in range(3):
+        with pytest.raises(LimitError, match="has keys so long"):
+            codec.decode(KEY, SLOW[name])
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_keys_that_take_long_to_compare_come_back(protocol: int) -> None:
+    """As data has them: each may be a key of many dicts."""
+    addresses = [ipaddress.ip_address(f"10.0.{n >> 8}.{n & 255}") for n in range(300)]
+    networks = [ipaddress.ip_network(f"10.{n}.0.0/16") for n in range(99)]
+    prices = [decimal.Decimal(n) / 100 for n in range(300)]
+    flows = [(addresses[n], addresses[-n], n) for n in range(200)]
+    paths = [PurePosixPath("/usr", "share", str(n)) for n in range(99)]
+    keys = [*addresses, *networks, *prices, *flows, *paths]
+    value = [dict.fromkeys(keys[n::7], n) for n in range(7)] + [set(flows[n::3]) for n in range(3)]
+    codec = SafePickle()
+    for _ in range(3):
+        assert codec.decode(KEY, pickle.dumps(value, protocol)) == value
+
+
+def test_a_shape_knows_what_takes_long_to_compare() -> None:
+    def data(count: int) -> bytes:
+        row = b"\x8f(h\x04h\x05\x86" + b"K\x01" + b"\x90h\x09)R"
+        first = named("fractions", "Fraction") + (b"h\x03K\x01K\x02\x86R\x94") * 2
+        return b"\x80\x04]\x94(" + first + named(__name__, "Record") + b"\x94" + row * count + b"e."
+
+    codec = SafePickle([Record])
+    for count in range(50, 70):
+        try:
+            codec.decode(KEY, data(count))
+        except CodecError:
+            break
+    assert not codec._shapes._beginnings
+
+
+NUMBERS_OF_TEXT = b"\x80\x04" + called(random.Random) + b"(K\x02(" + text("%9999999d") * 3 + b"tNtb."
+USER_DICT = called(collections.UserDict) + b"}" + text("data") + b"}K\x01K\x02ssb"
+TEXT_OF_WIDE = "\u0416" * 50_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        NUMBERS_OF_TEXT,
+        NUMBERS_OF_TEXT.replace(b"K\x02(", b"K\x02](").replace(b"tNtb", b"eNtb"),
+        b"\x80\x04" + called(collections.UserDict, USER_DICT) + b".",
+        b"\x80\x04" + called(collections.UserList, b"]" + called(collections.ChainMap) + b"a") + b".",
+        b"\x80\x04" + called(SyntaxError, text("m"), called(collections.UserList)) + b".",
+    ],
+)
+def test_what_python_code_would_go_over_is_refused(data: bytes) -> None:
+    with pytest.raises(ForbiddenGlobalError, match=MISUSED):
+        SafePickle(ALLOWED).decode(KEY, data)
+
+
+def test_lists_of_letters_are_counted() -> None:
+    wide = "\u0416" * 50_000
+    arguments = b"X" + struct.pack("<I", 100_000) + wide.encode() + b"\x85"
+    codec = SafePickle(ALLOWED)
+    assert codec.decode(KEY, often(global_("collections", "UserList"), arguments, 1)) == [collections.UserList(wide)]
+    with pytest.raises(LimitError, match=COPIES):
+        codec.decode(KEY, often(global_("collections", "UserList"), arguments, 17))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_arrays_generators_and_errors_of_attributes_come_back(protocol: int) -> None:
+    generator = random.Random(5)
+    generator.gauss(0, 1)
+    error = AttributeError("what", name="x")
+    error.add_note("where")
+    codec = SafePickle([array.array, AttributeError, random.Random])
+    for code in "bBhHiIlLqQfdu":
+        things = array.array(code, "text") if code == "u" else array.array(code, [1, 2, 3])
+        for _ in range(2):
+            assert codec.decode(KEY, pickle.dumps(things, protocol)) == things
+    for _ in range(3):
+        again = codec.decode(KEY, pickle.dumps([generator, error], protocol))
+        assert again[0].getstate() == generator.getstate()
+        assert (again[1].args, again[1].__notes__) == (("what",), ["where"])
+
+
+ARRAYS = global_("array", "_array_reconstructor")
+NOT_ARRAYS = [
+    ARRAYS,
+    ARRAYS + b"(" + global_("array", "array") + text("d") + b"K\x10K\x01tR",
+    ARRAYS + b"(" + global_("collections", "UserList") + text("d") + b"K\x10C\x00tR",
+    ARRAYS + b"(" + global_("array", "array") + text("d") + b"K\xffC\x08" + bytes(8) + b"tR",
+    ARRAYS + b"(" + global_("array", "array") + text("d") + b"K\x10C\x01\x00tR",
+]
+
+
+@pytest.mark.parametrize("data", NOT_ARRAYS)
+def test_nothing_but_arrays_is_made_as_arrays_are(data: bytes) -> None:
+    with pytest.raises(CodecError):
+        SafePickle([*ALLOWED, array.array]).decode(KEY, b"\x80\x04" + data + b".")
+    with pytest.raises(ForbiddenGlobalError, match=r"array\._array_reconstructor"):
+        SafePickle(ALLOWED).decode(KEY, b"\x80\x04" + data + b".")
+
+
+def test_the_place_of_what_is_fetched_may_be_the_number_of_an_opcode() -> None:
+    rows = [("GET", n) for n in range(9)]
+    for filling in range(110, 160):
+        data = pickle.dumps(
+            {"a": [f"{n} of these" for n in range(filling)], "rows": rows + [(f"{n}!", "GET") for n in range(9)]}
+        )
+        assert look(data, SafePickle()._names, 1000)

@@ -19,10 +19,12 @@ from hutch.codecs.notes import (
     LONG,
     NUMBER,
     POINTER_BYTES,
+    PYTHON,
     RECURSES,
     REFERS,
     RESULT,
     SET,
+    SLOW,
     TUPLE,
     VAST,
     WIDE,
@@ -37,9 +39,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-__all__ = ["MOST_RECURSING", "WORK_BYTES", "Accounts", "most_copied", "most_work"]
+__all__ = ["MOST_RECURSING", "WORK_BYTES", "Accounts", "most_copied", "most_work", "weigh"]
 
 WORK_BYTES = 64  # of an int or of text that one unit of work goes over: two that are equal are compared
+_SLOW_WORK, _SLOW_BYTES = 64, 8  # what is SLOW takes as much, and one more for so many bytes of it
+_PYTHON_WORK = 8
 _SHOWN_BYTES = 8  # of each thing, beside its text
 _WORK_PER_BYTE = 64
 _WORK_PER_NOTE = 32  # to go over notes takes longer than to hash what they are about
@@ -214,7 +218,7 @@ class Accounts:
                 path += [part for part in parts if id(part) not in works]
             else:
                 if known < 0:
-                    own = 1 + note.size + max(note.extent, 0) // WORK_BYTES
+                    own = 1 + note.size + max(note.extent, 0) // WORK_BYTES + weigh(note.own, note.extent)
                     works[id(note)] = own + sum(works[id(part)] for part in parts)
                 path.pop()
             self.work_left -= _WORK_PER_NOTE * (1 + len(parts))
@@ -267,6 +271,7 @@ class Accounts:
         self.copy(result.extent)
         if not result.own & ATOMIC:
             result.work += arguments.work + result.extent // WORK_BYTES
+        result.work += weigh(result.own, result.extent)
         result.depth += arguments.depth - 1
         result.shown = arguments.shown
         if result.flags & DECIMAL:
@@ -281,6 +286,13 @@ class Accounts:
         result.flags |= arguments.flags
         if arguments.recursing or result.own & RECURSES:
             self._nest(result, arguments.recursing)
+
+
+def weigh(own: int, extent: int) -> int:
+    """What it takes more than others do to hash what a call has made of so many bytes, or to compare it."""
+    if own & SLOW:
+        return _SLOW_WORK + extent // _SLOW_BYTES
+    return _PYTHON_WORK if own & PYTHON else 0
 
 
 def _hashed(note: Made) -> list[Made]:

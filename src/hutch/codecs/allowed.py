@@ -12,8 +12,8 @@ from types import ModuleType
 
 from hutch.codecs import rules
 from hutch.codecs.hopeless import successor
-from hutch.codecs.notes import ATOMIC, DECIMAL, LONG, NUMBER, OPEN, RECURSES, VAST
-from hutch.codecs.standins import encode, reconstruct, zone_method
+from hutch.codecs.notes import ATOMIC, DECIMAL, LONG, NUMBER, OPEN, PYTHON, RECURSES, SLOW, VAST
+from hutch.codecs.standins import array_of, encode, reconstruct, zone_method
 from hutch.errors import CodecError
 
 TYPE_CHECKING = False
@@ -28,9 +28,11 @@ __all__ = [
     "FLAGS",
     "GETATTR",
     "RECONSTRUCTOR",
+    "SLOW_CLASSES",
     "UUID",
     "ZONE",
     "Entry",
+    "array_entry",
     "successor",
     "zone_entry",
 ]
@@ -81,6 +83,11 @@ class Entry:
         return self.where in _FREE
 
     @property
+    def is_quick(self) -> bool:
+        """Whether what it makes is hashed and compared about as quickly as text."""
+        return not self.marks[0] & SLOW
+
+    @property
     def takes_state(self) -> bool:
         """Whether it may be called with nothing, given any dict as its state, and what it makes be hashed."""
         return False
@@ -99,6 +106,7 @@ class Entry:
 
     def _own(self) -> int:
         own = NUMBER if FLAGS.get(self.where, 0) & (LONG | DECIMAL) else 0
+        own |= (SLOW if self.where in SLOW_CLASSES else 0) | (PYTHON if self.where == UUID else 0)
         return own | (ATOMIC if self.where in _NO_KEYS else 0) | (RECURSES if self.where in _RECURSING else 0)
 
     def _flags(self) -> int:
@@ -190,6 +198,8 @@ FLAGS = {
     ("ipaddress", "IPv6Network"): VAST,
 }
 _FREE = _STATELESS | _NETWORKS
+# Python code hashes and compares these, or a conversion of numbers comes before that.
+SLOW_CLASSES = _ADDRESSES | _NETWORKS | _PATHS | {("decimal", "Decimal"), ("fractions", "Fraction")}
 
 _DICTS = frozenset(
     [("collections", name) for name in ("Counter", "OrderedDict", "defaultdict")]
@@ -244,6 +254,12 @@ def _entries() -> dict[Global, Entry]:
 
 
 DATA = _entries()
+
+
+array_entry = Entry(
+    ("array", "_array_reconstructor"), rules.array_of, bare=False, makes=("array", "array"), thing=array_of
+)
+"""What protocols 3 to 5 take to make an `array.array`, if that is allowed."""
 
 
 zone_entry = Entry(ZONE, rules.zone, bare=False)

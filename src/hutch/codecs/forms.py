@@ -447,7 +447,8 @@ def fetched_or_named(framed: bool, marked: bool) -> Callable[..., list[bytes]]:
     to_see = frame + rb"(?:[KMh].{1,2}[\x86\x87]|" + rest + rb"|" + name + rb")"
     text = rb"\x8c(?!.[\w.]++\x94(?:\x8c.[\w.]++\x94)?+\x93)" + _SHORT
     others = rb"|M..|[G\x95].{8}|J.{4}|[C\x8a]" + _SHORT + rb"|j(?!.{4}" + to_see + rb").{4}"
-    known = bare + rb"(?:(?:K.|h(?!." + to_see + rb").|" + text + others + rb"|\x80.)" + bare + rb")*+"
+    many = rb"(?:h.)+(?=(?:h.){%d})|" % _MOST_ITEMS if marked else b""  # of which no tuple takes any
+    known = bare + rb"(?:(?:" + many + rb"K.|h(?!." + to_see + rb").|" + text + others + rb"|\x80.)" + bare + rb")*+"
     found = rb"((?:h.|j.{4}|\x8c.[\w.]++\x94)" + name + rb"|h.|j.{4}|.*+)"
     return re.compile(known + found, re.DOTALL).findall
 

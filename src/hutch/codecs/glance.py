@@ -69,7 +69,7 @@ from hutch.codecs.forms import (
     simple,
 )
 from hutch.codecs.memo import LONG, Memo
-from hutch.codecs.rules import PARSED_PER_BYTE
+from hutch.codecs.rules import ADDRESS_BYTES, PARSED_PER_BYTE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ _ZONE = b"\x8c\x08timezone\x94\x93"
 _WATCHED = {NO_HASHING: b"\x8c\x07Decimal\x94\x93", BUILT: b"\x8c\x04UUID\x94\x93"}
 _DECIMAL_LINES = b"cdecimal\nDecimal\n"
 _MANY_BYTES = 1 << 16  # of a pickle that is looked at twice: it takes some milliseconds to prepare for that
+_FEW_BYTES_OF_PATHS = 1 << 14
 _FRAME_BYTES = 1 << 16  # picklers begin another frame when there are as many
 _MOST_FETCHED = 64  # different things in pairs; each takes a search
 _MOST_BYTES = 1 << 22  # where there are such: what one search has dealt with hides nothing from the next
@@ -163,7 +164,7 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
         names: for each kind, classes: those that may be called with anything, and hashed, and such as may be called
             with nothing (there is no other tuple); those that may be called with anything, but perhaps not hashed; the
             first ones again, enums that have members, and named tuples; none; those of flat tuples once more; those of
-            dicts, and what makes their values; those of flat tuples again.
+            dicts, and what makes their values; those of flat tuples again, but for what takes long to hash.
         first: what was returned for a pickle like it.
 
     Returns:
@@ -208,8 +209,13 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                     break
                 if named and shares and _most_gone_over(data, kind, longest) > most_copied(size):
                     break
-                if shares and kind != NO_HASHING and _most_compared(kind, opcodes, twins) > most_work(size):
-                    break  # each that is fetched may be compared with its twin, as a key
+                if shares and kind != NO_HASHING:
+                    if _most_compared(kind, opcodes, twins) > most_work(size):
+                        break  # each that is fetched may be compared with its twin, as a key
+                    if named and longest and b"decimal" in data and opcodes // 2 * longest > most_work(size):
+                        break  # so may a long number
+                    if named and (longest or size > _FEW_BYTES_OF_PATHS) and b"pathlib" in data:
+                        break  # so may long paths, part by part
                 if kind == NO_TUPLES and named and 8 * size * data.count(b"b") > most_copied(size):
                     break  # each BUILD may set the same state, of no more items than there are bytes
                 if named_at and watched is None:
@@ -324,8 +330,8 @@ def _is_mixed(data: bytes, pieces: list[tuple[int, int]], names: Names, framed: 
     find = fetched_or_named(framed, marked)
     for begin, end in pieces:
         for found in {*find(data, begin, end)}:
-            if found.endswith(b"\x93"):
-                if not names.have(found, memo):
+            if len(found) > 5:
+                if found[-1] != 0x93 or not names.have(found, memo):
                     return None
                 named = True
             elif found and (found[0] not in b"hj" or not memo.is_flat(int.from_bytes(found[1:], "little"))):
@@ -345,7 +351,7 @@ def _most_gone_over(data: bytes, kind: int, longest: int) -> int:
         most = longest * min(fetched, data.count(b"R") + data.count(b"\x81"))
     if b"ipaddress" in data:  # of text that is fetched with its tuple
         calls = data.count(b"R") if kind == MIXED else len(find_calls(data))
-        most += PARSED_PER_BYTE * max(longest, 255) * calls
+        most += ADDRESS_BYTES * data.count(b"R") + PARSED_PER_BYTE * max(longest, 255) * calls
     if kind in (FLAT, BUILT, MIXED) and b"pathlib" in data:  # nothing else goes over more than one text
         most += MOST_PARTS * max(longest, 255) * (data.count(b"R") + data.count(b"\x81"))
     return most
@@ -399,10 +405,12 @@ def _are_flat(data: bytes, zones: set[int], memo: Memo, classes: bool) -> bool:
         return False
     letters = _LETTERS_OF_SINGLES if classes else _LETTERS
     for find in find_singles if classes else find_pairs:
+        at = 0
         for _ in range(_MOST_FETCHED):
-            found = find(data)
+            found = find(data, at)
             if found is None:
                 break
+            at = found.end()
             both, index = found.groups()
             place = memo.place(int.from_bytes(index, "little"))
             if place < 0 or (memo.data[place] not in (b"\x93" if classes else _TEXTS) and place not in zones):

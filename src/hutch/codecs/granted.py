@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections import Counter, OrderedDict, UserDict, defaultdict, deque
 from enum import Enum, EnumType
+from random import Random
 from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 
 from hutch.codecs import notes, rules
-from hutch.codecs.allowed import DATA, FLAGS, Entry
+from hutch.codecs.allowed import DATA, FLAGS, SLOW_CLASSES, Entry
 from hutch.codecs.hopeless import refusal_of
-from hutch.codecs.notes import ATOMIC, DECIMAL, HASHES_PARTS, LONG, NUMBER, OPEN, RECURSES, REFERS
+from hutch.codecs.notes import ATOMIC, DECIMAL, HASHES_PARTS, LONG, NUMBER, OPEN, PYTHON, RECURSES, REFERS, SLOW, VAST
 from hutch.errors import CodecError
 
 TYPE_CHECKING = False
@@ -62,6 +63,8 @@ class UserEntry(Entry):
 
     def _own(self) -> int:
         own = NUMBER if self._flags() & (LONG | DECIMAL) else 0
+        own |= PYTHON if isinstance(getattr(self.thing, "__hash__", None), FunctionType) else 0
+        own |= SLOW if any((base.__module__, base.__qualname__) in SLOW_CLASSES for base in self.thing.__mro__) else 0
         own |= (0 if self.hashes_parts else ATOMIC) | (0 if _is_of_python(self.thing) else RECURSES)
         return own | (REFERS if rule_for(self.thing) is rules.anything else 0)
 
@@ -69,6 +72,10 @@ class UserEntry(Entry):
         flags = OPEN if not isinstance(self.thing, EnumType) else 0
         for base in self.thing.__mro__:
             flags |= FLAGS.get((base.__module__, base.__qualname__), 0)
+            if not flags & OPEN:  # a member of an enum
+                continue
+            if any(isinstance(vars(base).get(name), FunctionType) for name in ("__iter__", "__getitem__", "keys")):
+                flags |= VAST
         return flags | (HASHES_PARTS if self.hashes_parts else 0)
 
     @property
@@ -137,6 +144,8 @@ class UserEntry(Entry):
             known = DATA.get((base.__module__, base.__qualname__))
             if known is not None and getattr(base, "__setstate__", None) is method:
                 return known.builds(walk, items)
+        if method is vars(Random)["__setstate__"]:
+            return rules.generator_state(walk, items[1])
         if _is_of_library(method):
             return rules.copied(walk, items[1:])
         if method is BaseException.__setstate__:

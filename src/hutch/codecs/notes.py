@@ -19,7 +19,7 @@ OPEN = 1  # more may be put into it
 HASHES_PARTS = 2  # a call made it, and its hash may be that of its parts
 LONG = 4  # an int, or a fraction, that is so long that it takes time to compare it with a Decimal
 DECIMAL = 8
-VAST = 16  # to iterate over it gives more than it holds
+VAST = 16  # to iterate over it gives more than it holds, or is Python code
 _CLOSED = (TUPLE, FROZENSET, GLOBAL)
 
 # What is true of what a call has made, itself.
@@ -29,6 +29,8 @@ REFERS = 4  # it holds what it was made of, not a copy
 NUMBER = 8
 LATE = 16  # it was given more when something else held it already
 HAS_STATE = 32  # that has been set, and may be of names that hide methods
+SLOW = 64  # to hash it, or to compare it, takes as long as dozens of others, and longer where it is long
+PYTHON = 128  # Python code hashes it
 
 BLOB = range  # stands for bytes, by where they are
 UNLIMITED = 1 << 62
@@ -52,7 +54,7 @@ class Made:
         shown: bytes that a repr of it shows, at most: of text, bytes and ints, however deep in it they are, and some of
             each thing, as often as it is reached.
         flags: OPEN, HASHES_PARTS, LONG, DECIMAL and VAST, of itself or of what it holds.
-        own: ATOMIC, RECURSES, REFERS, NUMBER, LATE and HAS_STATE, of itself.
+        own: ATOMIC, RECURSES, REFERS, NUMBER, LATE, HAS_STATE, SLOW and PYTHON, of itself.
         recursing: how many in one another there are of those that recurse, as far as it is known; itself included.
         late: the most of them that it was given late.
     """

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     Rule: TypeAlias = Callable[[Walk, list[Any]], bool]
 
 __all__ = [
+    "ADDRESS_BYTES",
     "PARSED_PER_BYTE",
     "a_dict",
     "address",
     "anything",
+    "array_of",
     "atoms",
     "attributes",
     "blob",
@@ -34,6 +36,7 @@ __all__ = [
     "elements",
     "fraction",
     "generator",
+    "generator_state",
     "getattr_of_zone",
     "integers",
     "is_bytes",
@@ -54,7 +57,9 @@ _POINTER_BYTES = 8
 _ELEMENT_BYTES = 16  # of a set or dict that is a copy: they take more, but data may have many, if each is copied once
 _DIVIDED_PER_BYTE = 2048  # of the square of what is divided: that takes as long as to copy one byte or two
 PARSED_PER_BYTE = 8  # of an int or of text: to find a common divisor, or what it means, takes as long as to copy these
-_GENERATOR_BYTES = 2504  # 624 numbers of 32 bits, and where it is
+_MOST_NUMBERS = 625  # of the state of a generator: 624 of 32 bits, and where it is
+_GENERATOR_BYTES = 4 * _MOST_NUMBERS
+ADDRESS_BYTES = 128  # to make an address or a network of anything
 _ZONE_BYTES, _ZONE_BYTES_ANEW = 1 << 11, 1 << 14  # what it takes to find a time zone; to make one that is not kept
 
 
@@ -64,11 +69,18 @@ def anything(walk: Walk, items: list[Any]) -> bool:
 
 
 def copied(walk: Walk, items: list[Any]) -> bool:
-    """Any arguments, of which there may be copies, part by part; but for a range, which would be many then."""
-    walk.has_copies = True
+    """Any arguments, of which there may be copies, part by part; but for a range, which would be many then.
+
+    So is what Python code iterates over, which may take any time.
+    """
     for item in items:
         if type(item) is Made:
+            walk.has_copies = True
             walk.copy(max(_ELEMENT_BYTES * item.size, item.shown))
+        else:  # text may be taken apart
+            extent = extent_of(item)
+            walk.copy(PARSED_PER_BYTE * extent)
+            walk.has_parsed = walk.has_parsed or extent > 0
     return not any(type(item) is Made and item.flags & VAST for item in items)
 
 
@@ -76,6 +88,19 @@ def generator(walk: Walk, items: list[Any]) -> bool:
     """A seed, or nothing. What is made is as large in any case."""
     walk.copy(_GENERATOR_BYTES)
     return copied(walk, items)
+
+
+def generator_state(walk: Walk, state: Any) -> bool:
+    """What `random.Random` was asked for: the version, numbers, and None or a float.
+
+    Of the numbers of an older version remainders are taken, which of text would be text of any length.
+    """
+    items: list[Any] = state.items if type(state) is Made and state.kind == notes.TUPLE else []
+    if len(items) != 3 or type(items[0]) is not int or not (items[2] is None or type(items[2]) in (int, float)):
+        return False
+    numbers = items[1].items if type(items[1]) is Made and items[1].kind == notes.TUPLE else [None]
+    walk.copy(_GENERATOR_BYTES)
+    return len(numbers) <= _MOST_NUMBERS and all(type(number) is int for number in numbers)
 
 
 def never(walk: Walk, items: list[Any]) -> bool:
@@ -176,6 +201,15 @@ def integers(walk: Walk, items: list[Any]) -> bool:
     return all(type(item) is int for item in items)
 
 
+def array_of(walk: Walk, items: list[Any]) -> bool:
+    """`array.array`, the codes of a type and of a format, and bytes."""
+    if len(items) != 4 or type(items[0]) is not Made or items[0].items != ("array", "array"):
+        return False
+    walk.copy(PARSED_PER_BYTE * extent_of(items[3]))
+    walk.has_parsed = True
+    return walk.is_text(items[1]) and type(items[2]) is int and is_bytes(items[3])
+
+
 def atoms(walk: Walk, items: list[Any]) -> bool:
     """Numbers and text. What else an int can be made of may be one with a billion digits."""
     return not any(type(item) is Made for item in items)
@@ -228,7 +262,7 @@ def number_of_uuid(walk: Walk, items: list[Any]) -> bool:
 
 def address(walk: Walk, items: list[Any]) -> bool:
     """One int, or text."""
-    walk.copy(PARSED_PER_BYTE * sum(map(extent_of, items)))
+    walk.copy(ADDRESS_BYTES + PARSED_PER_BYTE * sum(map(extent_of, items)))
     walk.has_parsed = True
     return len(items) == 1 and (type(items[0]) is int or walk.is_text(items[0]))
 
@@ -273,11 +307,16 @@ def slots(walk: Walk, state: Any) -> bool:
 def attributes(walk: Walk, state: Any) -> bool:
     """A dict of attributes that are set one by one, as those of exceptions are: none may be more than data.
 
-    ``args`` would be made into a tuple, whatever it is.
+    ``args`` would be made into a tuple, whatever it is: so it must be one.
     """
     if state is None:
         return True
     names = _names(walk, state)
-    return names is not None and not any(
-        walk.spells(name, "args") or (walk.is_private(name) and not walk.spells(name, "__notes__")) for name in names
+    return names is not None and all(
+        _is_tuple(value) if walk.spells(name, "args") else not walk.is_private(name) or walk.spells(name, "__notes__")
+        for name, value in zip(names, (walk.items_of(state) or [])[1::2], strict=True)
     )
+
+
+def _is_tuple(item: Any) -> bool:
+    return type(item) is Made and item.kind == notes.TUPLE

@@ -23,7 +23,7 @@ from __future__ import annotations
 from _pickle import Unpickler, dumps, loads
 
 from hutch.codecs import notes
-from hutch.codecs.accounts import most_copied, most_work
+from hutch.codecs.accounts import most_copied, most_work, weigh
 from hutch.codecs.allowed import (
     DATA,
     GETATTR,
@@ -31,6 +31,7 @@ from hutch.codecs.allowed import (
     UUID,
     ZONE,
     Entry,
+    array_entry,
     successor,
     zone_entry,
 )
@@ -120,7 +121,7 @@ class SafePickle(Codec):
         self._kind = 0
         self._names_classes = False
         self._templates = Templates(max_depth)
-        self._shapes = Shapes(max_depth, self._is_calm)
+        self._shapes = Shapes(max_depth, self._is_calm, self._weigh)
         self._max_template = min(max_bytes, _MAX_KNOWN_BYTES)
         self._glanced_bytes = self._walked_bytes = 0  # since anything was remembered
         self._known_by: Templates | Shapes | None = None  # the last one was told by these
@@ -132,6 +133,8 @@ class SafePickle(Codec):
         for item in self._allow:
             entry = _entry(item, self._entries)
             self._entries.setdefault(entry.where, entry)
+            if entry.where == ("array", "array"):
+                self._entries.setdefault(array_entry.where, array_entry)
         self._things: dict[Global, Any] = {}  # that have been found; a property of an entry takes longer
         find = self._find
 
@@ -149,7 +152,7 @@ class SafePickle(Codec):
             Names(()),
             self._names_of(lambda entry: entry.has_no_state or entry.where == UUID),
             self._names_of(lambda entry: entry.is_dict),
-            flat,
+            self._names_of(lambda entry: (entry.is_free or entry.has_members or entry.is_row) and entry.is_quick),
         )
 
     def __repr__(self) -> str:
@@ -332,6 +335,12 @@ class SafePickle(Codec):
         """Whether a class may be called with anything."""
         entry = self._entries.get((module, name))
         return entry is not None and (entry.is_callable or entry.is_row)
+
+    def _weigh(self, module: str, name: str) -> tuple[int, int]:
+        """What it takes more than others do to hash what a class makes: in any case, and for each content."""
+        entry = self._entries.get((module, name)) or self._entries.get(successor(module, name))
+        own = entry.marks[0] if entry is not None else 0
+        return weigh(own, 0), weigh(own, 255) - weigh(own, 0) + 1
 
     def _find(self, module: str, name: str) -> Any:
         where = (module, name)

@@ -143,14 +143,17 @@ class Shapes(Learner):
 
     Args:
         max_depth: how deep a value may nest.
-        is_calm: as for `trace`.
+        is_calm, weigh: as for `trace`.
     """
 
     unmatched = 16
 
-    def __init__(self, max_depth: int, is_calm: Callable[[str, str], bool]) -> None:
+    def __init__(
+        self, max_depth: int, is_calm: Callable[[str, str], bool], weigh: Callable[[str, str], tuple[int, int]]
+    ) -> None:
         super().__init__()
         self._is_calm = is_calm
+        self._weigh = weigh
         self._beginnings: dict[int, _Beginning] = {}
         self._most_depth = (max_depth - _DEPTH_OF_FLAT) // _DEPTHS_PER_NOTE
         self._values = Values(self._most_depth)
@@ -202,7 +205,7 @@ class Shapes(Learner):
         if len(places) + 1 != len(pieces):
             return False
         _join_frames(pieces, places)
-        told = trace(data, ops, set(places), {start for start, _ in contents}, self._values, self._is_calm)
+        told = trace(data, ops, set(places), {start for start, _ in contents}, self._values, self._is_calm, self._weigh)
         remembered: int = next(told)
         beginning = self._beginnings.get(remembered) or _Beginning()
         dangers = set(beginning.dangers)

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["encode", "reconstruct", "zone_method"]
+__all__ = ["array_of", "encode", "reconstruct", "zone_method"]
 
 
 def encode(text: str, encoding: str) -> bytes:
@@ -18,6 +18,15 @@ def encode(text: str, encoding: str) -> bytes:
     if type(text) is not str or encoding != "latin1":
         raise CodecError("_codecs.encode is there for bytes in latin1 only")
     return text.encode("latin-1")
+
+
+def array_of(cls: Any, code: str, machine_format: int, items: bytes) -> Any:
+    """`array._array_reconstructor` as protocols 3 to 5 use it: an array of the bytes of one."""
+    import array
+
+    if cls is not array.array:
+        raise CodecError("array._array_reconstructor is there for array.array only")
+    return vars(array)["_array_reconstructor"](cls, code, machine_format, items)
 
 
 def zone_method(cls: Any, name: str) -> Any:

@@ -124,11 +124,13 @@ class Values:
         made.parts = sum(max(slot.value.work, 0) for slot in slots if slot.value.depth)
         return made
 
-    def result(self, opcode: int, function: Value, arguments: Value) -> Value:
-        """What a call returns."""
+    def result(self, opcode: int, function: Value, arguments: Value, weight: tuple[int, int]) -> Value:
+        """What a call returns, which takes so much more than others to hash: in any case, and for each content."""
         work = -1
         if arguments.work >= 0:
-            work = 1 + arguments.work + arguments.work // 8 + _WORK_PER_CONTENT * arguments.extent
+            more, more_per_content = weight
+            work = 1 + arguments.work + arguments.work // 8 + more
+            work += (_WORK_PER_CONTENT + more_per_content) * arguments.extent
         facts = ("result", opcode, function, arguments)
         is_long = arguments.is_long or arguments.extent > 0
         return self._value(facts, arguments.depth, work, arguments.extent, arguments.shown, is_long=is_long)
@@ -319,6 +321,7 @@ def trace(
     contents: set[int],
     values: Values,
     is_calm: Callable[[str, str], bool],
+    weigh: Callable[[str, str], tuple[int, int]],
 ) -> Iterator[Any]:
     """All that decides how a walk goes on, before the opcode at each of some places; and what it took to get there.
 
@@ -329,6 +332,7 @@ def trace(
         contents: where the contents are that are not part of the shape.
         values: what is known already.
         is_calm: whether a class may be called with anything, and a walk does not look at how much that is.
+        weigh: what it takes more than others do to hash what a class makes: in any case, and for each content.
 
     Yields:
         How many things of the memo are remembered. Then, for each place, facts, and of the calls on the way: how many
@@ -443,13 +447,14 @@ def trace(
             fill(how, region)
         elif op in b"R\x81":
             function, arguments = pop(2)
-            if not _check_call(function.value, arguments, is_calm):
+            called = _name_of(function.value)
+            if not _check_call(arguments, is_calm=called is not None and is_calm(*called)):
                 held = [part for part, _ in arguments.value.facts[1] if part.depth and part.kind != "global"]
                 hashes = max(hashes, *[1 + part.is_long for part in held], 0)
                 compared = max(compared, arguments.value.work // _WORK_PER_TEXT)
             copied, parts = max(copied, arguments.value.contents), max(parts, arguments.value.parts)
             methods += function.value.kind != "global"
-            push(values.result(op, function.value, arguments.value))
+            push(values.result(op, function.value, arguments.value, weigh(*called) if called else (0, 0)))
         elif op == 0x62:  # BUILD
             (state,) = pop(1)
             target = regions[-1].slots[-1]
@@ -478,15 +483,21 @@ def _are_plain_facts(held: Sequence[tuple[Value, bool]]) -> bool:
     return _are_plain([_Slot(value, is_fetched, 0, 0) for value, is_fetched in held[::2]])
 
 
-def _check_call(function: Value, arguments: _Slot, is_calm: Callable[[str, str], bool]) -> bool:
+def _name_of(function: Value) -> tuple[str, str] | None:
+    """Module and name of what is called; None of what a call has returned."""
+    if function.kind != "global":
+        return None
+    module, name = (str(content or b"", "utf-8", "replace") for _, content in function.facts[1:])
+    return module, name
+
+
+def _check_call(arguments: _Slot, *, is_calm: bool) -> bool:
     """Whether a call is one of those that may be made with anything. Others must be small."""
     value = arguments.value
     if value.kind != "tuple" or (arguments.is_fetched and value.facts[1]):
         raise Unusual
-    if function.kind == "global":
-        module, name = (str(content or b"", "utf-8", "replace") for _, content in function.facts[1:])
-        if is_calm(module, name):
-            return True
+    if is_calm:
+        return True
     if not 0 <= value.work <= _MOST_WORK:
         raise Unusual
     return False
