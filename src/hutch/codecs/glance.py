@@ -305,7 +305,11 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
 
 def _may_hide(data: bytes) -> bool:
     """Whether a state may have a name that means more than an attribute: what to call instead of a method, say."""
-    return data.count(b"__") != 2 * data.count(b"__main__") or any(name in data for name in _HIDING)
+    if b"__" in data and data.count(b"__") != 2 * data.count(b"__main__"):
+        return True
+    if b"append" in data or b"extend" in data or b"add" in data or b"args" in data:
+        return any(name in data for name in _HIDING)
+    return False
 
 
 def _most_compared(kind: int, opcodes: int, twins: int) -> int:
