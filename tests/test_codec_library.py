@@ -485,6 +485,7 @@ def test_lists_of_letters_are_counted() -> None:
         codec.decode(KEY, often(global_("collections", "UserList"), arguments, 17))
 
 
+@pytest.mark.filterwarnings("ignore:The 'u' type code:DeprecationWarning")
 @pytest.mark.parametrize("protocol", range(6))
 def test_arrays_generators_and_errors_of_attributes_come_back(protocol: int) -> None:
     generator = random.Random(5)
