@@ -12,6 +12,7 @@ import decimal
 import email.headerregistry
 import email.message
 import enum
+import fractions
 import http.cookiejar
 import http.cookies
 import ipaddress
@@ -404,15 +405,6 @@ SLOW = {
         + b"h\x05" * 40_000
         + b"\x90e."
     ),
-    "a decimal of many digits": (
-        b"\x80\x04]\x94("
-        + named("decimal", "Decimal")
-        + text(str(decimal.Decimal(2.0**-700)))
-        + b"\x85R\x94\x8f(G"
-        + struct.pack(">d", 2.0**-700)
-        + b"h\x04" * 80_000
-        + b"\x90e."
-    ),
 }
 
 
@@ -424,6 +416,97 @@ def test_what_takes_long_to_compare_is_counted(name: str) -> None:
     for _ in range(3):
         with pytest.raises(LimitError, match="has keys so long"):
             codec.decode(KEY, SLOW[name])
+
+
+TINY = 5e-324
+DECIMAL = global_("decimal", "Decimal")
+FLOAT = b"G" + struct.pack(">d", TINY)
+FRACTION = global_("fractions", "Fraction")
+FIVE = FRACTION + b"K\x05K\x01\x86R"
+# What is in a tuple fifty times, and what is in another one that is equal to it, or might be.
+OTHERS = {
+    "floats and decimals": (DECIMAL + text(str(decimal.Decimal(TINY))) + b"\x85R", FLOAT),
+    "floats and short decimals": (DECIMAL + text(str(hash(TINY))) + b"\x85R", FLOAT),
+    "floats and fractions": (
+        global_("fractions", "Fraction") + b"K\x01" + pickle.dumps(2**1074, 2)[2:-1] + b"\x86R",
+        FLOAT,
+    ),
+    "ints and fractions": (FIVE, b"K\x05"),
+    "ints and networks": (global_("ipaddress", "IPv4Network") + text("0.0.0.5/32") + b"\x85R", b"K\x05"),
+    "ints and NumPy's": (
+        global_("numpy._core.multiarray", "scalar")
+        + b"("
+        + global_("numpy", "dtype")
+        + b"("
+        + text("u1")
+        + b"\x89\x88tR(K\x03"
+        + text("|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbC\x01\x05tR",
+        b"K\x05",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_numbers_are_compared_with_what_they_are_equal_to(name: str) -> None:
+    slow, quick = OTHERS[name]
+
+    def data(count: int) -> bytes:
+        tuples = slow + b"q\x01(" + b"h\x01" * 50 + b"tq\x02(" + quick * 50 + b"tq\x03"
+        return b"\x80\x04](" + tuples + b"\x8f(h\x02" + b"h\x03" * count + b"\x90e."
+
+    codec = SafePickle(numpy=True)
+    assert len(codec.decode(KEY, data(2))) == 4
+    with pytest.raises(LimitError, match="has keys so long"):
+        codec.decode(KEY, data(5000))
+
+
+def test_a_counter_is_not_sorted_for_an_error() -> None:
+    counter = called(collections.Counter) + b"(K\x01K\x02u"
+    with pytest.raises(ForbiddenGlobalError, match=MISUSED):
+        SafePickle().decode(KEY, b"\x80\x04" + called("uuid:SafeUUID", b"]" + counter + b"a") + b".")
+
+
+def test_what_an_error_shows_of_addresses_is_counted() -> None:
+    address = called("ipaddress:IPv6Interface", b"K\x05") + b"q\x01"
+    data = b"\x80\x04](" + address + called("uuid:SafeUUID", b"](" + b"h\x01" * 90_000 + b"e") + b"e."
+    with pytest.raises(LimitError, match=COPIES):
+        SafePickle().decode(KEY, data)
+
+
+class Failed(Exception):
+    """One with attributes that are dicts."""
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_errors_with_dicts_as_attributes_come_back(protocol: int) -> None:
+    error = Failed(1)
+    error.first, error.second, error.third = {"x": 1}, {}, [{"y": {}}]  # type: ignore[attr-defined]
+    many = Failed(2)
+    vars(many).update((f"a{n}", {} if n % 100 else {"n": n}) for n in range(1500))
+    codec = SafePickle([Failed])
+    for value in (error, many):
+        assert vars(codec.decode(KEY, pickle.dumps(value, protocol))) == vars(value)
+    hidden = pickle.dumps(error, protocol).replace(b"third", b"__a__")
+    with pytest.raises(ForbiddenGlobalError, match=MISUSED):
+        codec.decode(KEY, hidden)
+
+
+FLOWS: dict[str, Any] = {
+    "decimals of a tuple": (tuple(decimal.Decimal(n) for n in range(200)), 300),
+    "decimals of a frozenset": (frozenset(decimal.Decimal(n) for n in range(10)), 3000),
+    "a flow": ((ipaddress.ip_address("10.0.0.1"), 80, ipaddress.ip_address("10.0.0.2"), 443), 5000),
+    "paths": ((PurePosixPath("/usr/share"), PurePosixPath("/usr/lib")), 5000),
+    "fractions": ((fractions.Fraction(1, 3), fractions.Fraction(2, 3)), 5000),
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_one_key_is_in_many_dicts(name: str, protocol: int) -> None:
+    key, count = FLOWS[name]
+    value = [{key: n} for n in range(count)]
+    assert SafePickle().decode(KEY, pickle.dumps(value, protocol)) == value
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -443,7 +526,7 @@ def test_keys_that_take_long_to_compare_come_back(protocol: int) -> None:
 
 def test_a_shape_knows_what_takes_long_to_compare() -> None:
     def data(count: int) -> bytes:
-        row = b"\x8f(h\x04h\x05\x86" + b"K\x01" + b"\x90h\x09)R"
+        row = b"\x8f((h\x04h\x05h\x04h\x05t" + b"\x8c\x01a" + b"\x90h\x09)R"
         first = named("fractions", "Fraction") + b"](" + (b"h\x03K\x01K\x02\x86R\x94") * 2 + b"e"
         return b"\x80\x04]\x94(" + first + named(__name__, "Record") + b"\x94" + row * count + b"e."
 

@@ -14,6 +14,7 @@ from hutch.codecs.notes import (
     FROZENSET,
     GLOBAL,
     HASHES_PARTS,
+    HOLDS_SLOW,
     LATE,
     LIST,
     LONG,
@@ -42,8 +43,11 @@ if TYPE_CHECKING:
 __all__ = ["MOST_RECURSING", "WORK_BYTES", "Accounts", "most_copied", "most_work", "weigh"]
 
 WORK_BYTES = 64  # of an int or of text that one unit of work goes over: two that are equal are compared
-_SLOW_WORK, _SLOW_BYTES = 64, 8  # what is SLOW takes as much, and one more for so many bytes of it
+_SLOW_BYTES = 8  # of what is SLOW, that take as long as one unit more
 _PYTHON_WORK = 8
+# Where some key is SLOW, others may be compared with it: an int, or a float, which is made a Decimal first.
+_NUMBER_WORK, _INT, _FLOAT = 32, 1, 10
+_SLOWLY_SHOWN_BYTES = 64  # of what Python code shows
 _SHOWN_BYTES = 8  # of each thing, beside its text
 _WORK_PER_BYTE = 64
 _WORK_PER_NOTE = 32  # to go over notes takes longer than to hash what they are about
@@ -76,13 +80,15 @@ class Accounts:
         has_numbers: an int or a Fraction was made by a call.
         has_vast: something was made that gives more than it holds.
         has_copies: something was called that may copy parts of parts.
+        has_slow_keys: some key is SLOW, or holds what is.
+        has_number_keys: some key is a number, or holds one.
         has_parsed: something was made of text or of long ints that takes longer than to copy them.
     """
 
     def __init__(self, max_depth: int, max_work: int, max_copied: int) -> None:
         self.max_depth = max_depth
         self.is_late = self.is_tangled = self.has_decimals = self.has_numbers = False
-        self.has_vast = self.has_copies = self.has_parsed = False
+        self.has_vast = self.has_copies = self.has_parsed = self.has_slow_keys = self.has_number_keys = False
         self.work_left = max_work
         self.copy_left = max_copied
         self._late_left = min(max_depth, MOST_RECURSING)
@@ -100,6 +106,7 @@ class Accounts:
         shown = holder.shown + _SHOWN_BYTES * len(items)
         recursing = 0
         flags = 0
+        numbers = holder.numbers
         for item in items:
             kind = type(item)
             if kind is tuple:
@@ -109,6 +116,7 @@ class Accounts:
             elif kind is Made:
                 work += item.work
                 shown += item.shown
+                numbers += item.numbers
                 flags |= item.flags
                 item.is_held = True
                 if item.depth >= depth:
@@ -125,14 +133,21 @@ class Accounts:
                 size = len(item)
                 shown += size
                 work += size // WORK_BYTES
-            elif kind is int and item >= WIDE:
-                width = width_of(item)
-                shown += width
-                work += width // WORK_BYTES
-                if width > _LONG_BYTES:
-                    flags |= LONG
+            elif kind is int:
+                numbers += _INT
+                if item >= WIDE:
+                    width = width_of(item)
+                    shown += width
+                    work += width // WORK_BYTES
+                    if width > _LONG_BYTES:
+                        flags |= LONG
+            elif kind is float:
+                numbers += _FLOAT
+            elif kind is bool:
+                numbers += _INT
         if not holder.own & ATOMIC:
             holder.work = work
+            holder.numbers = numbers
         holder.shown = shown
         holder.flags |= flags
         if holder.is_held:  # it may hold itself then, and nest no deeper: who looks at the object will tell
@@ -175,6 +190,7 @@ class Accounts:
 
     def hash(self, items: Iterable[Any]) -> None:
         """Take the work of hashing keys, and of comparing them with those that hash alike, off the budget."""
+        numbers = 0
         for item in items:
             kind = type(item)
             if kind is Made:
@@ -182,17 +198,30 @@ class Accounts:
                 if self.is_tangled and item.flags & HASHES_PARTS:
                     work = self._work_now(item)
                 self.work_left -= work
+                numbers += item.numbers
+                if item.flags & HOLDS_SLOW:
+                    self.has_slow_keys = True
                 if item.flags & (LONG | DECIMAL):
                     self.work_left -= (1 if item.own & NUMBER else work) * self._key_work
             elif kind is tuple:
                 self.work_left -= (item[1] - item[0]) // WORK_BYTES
             elif kind is BLOB or kind is str:
                 self.work_left -= len(item) // WORK_BYTES
-            elif kind is int and item >= WIDE:
-                width = width_of(item)
-                self.work_left -= width // WORK_BYTES
-                if width > _LONG_BYTES:
-                    self.work_left -= self._key_work
+            elif kind is int:
+                numbers += _INT
+                if item >= WIDE:
+                    width = width_of(item)
+                    self.work_left -= width // WORK_BYTES
+                    if width > _LONG_BYTES:
+                        self.work_left -= self._key_work
+            elif kind is float:
+                numbers += _FLOAT
+            elif kind is bool:
+                numbers += _INT
+        if numbers:
+            self.has_number_keys = True
+            if self.has_slow_keys:
+                self.work_left -= numbers * _NUMBER_WORK
         if self.work_left < 0:
             self._refuse_keys()
 
@@ -218,7 +247,7 @@ class Accounts:
                 path += [part for part in parts if id(part) not in works]
             else:
                 if known < 0:
-                    own = 1 + note.size + max(note.extent, 0) // WORK_BYTES + weigh(note.own, note.extent)
+                    own = 1 + note.size + max(note.extent, 0) // WORK_BYTES + weigh(note, note.extent)
                     works[id(note)] = own + sum(works[id(part)] for part in parts)
                 path.pop()
             self.work_left -= _WORK_PER_NOTE * (1 + len(parts))
@@ -271,9 +300,13 @@ class Accounts:
         self.copy(result.extent)
         if not result.own & ATOMIC:
             result.work += arguments.work + result.extent // WORK_BYTES
-        result.work += weigh(result.own, result.extent)
+        result.work += weigh(result, result.extent)
+        if result.own & SLOW:
+            result.flags |= HOLDS_SLOW
+        elif not result.own & ATOMIC:
+            result.numbers = arguments.numbers
         result.depth += arguments.depth - 1
-        result.shown = arguments.shown
+        result.shown = arguments.shown + (_SLOWLY_SHOWN_BYTES if result.own & (SLOW | PYTHON) else 0)
         if result.flags & DECIMAL:
             self.has_decimals = True
             self._longest_decimal = max(self._longest_decimal, extent)
@@ -288,11 +321,11 @@ class Accounts:
             self._nest(result, arguments.recursing)
 
 
-def weigh(own: int, extent: int) -> int:
+def weigh(note: Made, extent: int) -> int:
     """What it takes more than others do to hash what a call has made of so many bytes, or to compare it."""
-    if own & SLOW:
-        return _SLOW_WORK + extent // _SLOW_BYTES
-    return _PYTHON_WORK if own & PYTHON else 0
+    if note.own & SLOW:
+        return note.weight + extent // _SLOW_BYTES
+    return _PYTHON_WORK if note.own & PYTHON else 0
 
 
 def _hashed(note: Made) -> list[Made]:

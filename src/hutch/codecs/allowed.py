@@ -12,7 +12,7 @@ from types import ModuleType
 
 from hutch.codecs import rules
 from hutch.codecs.hopeless import successor
-from hutch.codecs.notes import ATOMIC, DECIMAL, LONG, NUMBER, OPEN, PYTHON, RECURSES, SLOW, VAST
+from hutch.codecs.notes import ATOMIC, DECIMAL, LONG, NUMBER, OPEN, PYTHON, RECURSES, SLOW, SORTS, VAST
 from hutch.codecs.standins import array_of, encode, reconstruct, zone_method
 from hutch.errors import CodecError
 
@@ -83,6 +83,11 @@ class Entry:
         return self.where in _FREE
 
     @property
+    def weight(self) -> int:
+        """As `hutch.codecs.notes` has it."""
+        return SLOW_CLASSES.get(self.where, 0)
+
+    @property
     def is_quick(self) -> bool:
         """Whether what it makes is hashed and compared about as quickly as text."""
         return not self.marks[0] & SLOW
@@ -106,7 +111,7 @@ class Entry:
 
     def _own(self) -> int:
         own = NUMBER if FLAGS.get(self.where, 0) & (LONG | DECIMAL) else 0
-        own |= (SLOW if self.where in SLOW_CLASSES else 0) | (PYTHON if self.where == UUID else 0)
+        own |= (SLOW if self.where in SLOW_CLASSES else 0) | (PYTHON if self.where in _CONVERTED else 0)
         return own | (ATOMIC if self.where in _NO_KEYS else 0) | (RECURSES if self.where in _RECURSING else 0)
 
     def _flags(self) -> int:
@@ -196,10 +201,19 @@ FLAGS = {
     ("builtins", "range"): VAST,
     ("ipaddress", "IPv4Network"): VAST,
     ("ipaddress", "IPv6Network"): VAST,
+    ("collections", "Counter"): SORTS,
 }
 _FREE = _STATELESS | _NETWORKS
-# Python code hashes and compares these, or a conversion of numbers comes before that.
-SLOW_CLASSES = _ADDRESSES | _NETWORKS | _PATHS | {("decimal", "Decimal"), ("fractions", "Fraction")}
+_INTERFACES = frozenset((module, name) for module, name in _NETWORKS if name.endswith("Interface"))
+# Python code hashes and compares these, or numbers are converted before that: what it takes more than others do.
+SLOW_CLASSES = {
+    ("decimal", "Decimal"): 8,
+    ("fractions", "Fraction"): 32,
+    **dict.fromkeys(_PATHS, 16),
+    **dict.fromkeys(_ADDRESSES | _NETWORKS, 32),
+    **dict.fromkeys(_INTERFACES, 96),
+}
+_CONVERTED = frozenset([UUID, ("datetime", "datetime"), ("datetime", "time")])
 
 _DICTS = frozenset(
     [("collections", name) for name in ("Counter", "OrderedDict", "defaultdict")]

@@ -25,6 +25,7 @@ __all__ = ["ENTRIES"]
 
 _NAME = re.compile(r"(?:(b1|[iu][1248]|f(?:2|4|8|16)|c(?:8|16|32))|([SUV])(0|[1-9]\d{0,8})|([mM])8)", re.ASCII)
 _MAX_UNIT = 1 << 31
+_SCALAR_WORK = 8
 _WIDEST = 1 << 20  # bytes of an element, unless the pickle is as long
 
 
@@ -171,6 +172,19 @@ def frombuffer(
     return np.frombuffer(data, dtype=dtype).reshape(shape, order=order)  # type: ignore[call-overload]
 
 
+class Scalar(Entry):
+    """NumPy's scalars, which take long to compare with numbers of other types."""
+
+    __slots__ = ()
+
+    def _own(self) -> int:
+        return notes.SLOW
+
+    @property
+    def weight(self) -> int:
+        return _SCALAR_WORK
+
+
 def _entries() -> dict[Global, Entry]:
     table = {
         ("numpy", "ndarray"): Entry(("numpy", "ndarray"), never, builds=_array_state),
@@ -183,7 +197,8 @@ def _entries() -> dict[Global, Entry]:
             ("numeric", "_frombuffer", _frombuffer, frombuffer, None),
         ):
             where = (f"{core}.{module}", name)
-            table[where] = Entry(where, rule, bare=False, thing=thing, makes=makes)
+            kind = Scalar if rule is _scalar else Entry
+            table[where] = kind(where, rule, bare=False, thing=thing, makes=makes)
     return table
 
 

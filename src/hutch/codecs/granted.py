@@ -64,9 +64,13 @@ class UserEntry(Entry):
     def _own(self) -> int:
         own = NUMBER if self._flags() & (LONG | DECIMAL) else 0
         own |= PYTHON if isinstance(getattr(self.thing, "__hash__", None), FunctionType) else 0
-        own |= SLOW if any((base.__module__, base.__qualname__) in SLOW_CLASSES for base in self.thing.__mro__) else 0
+        own |= SLOW if self.weight else 0
         own |= (0 if self.hashes_parts else ATOMIC) | (0 if _is_of_python(self.thing) else RECURSES)
         return own | (REFERS if rule_for(self.thing) is rules.anything else 0)
+
+    @property
+    def weight(self) -> int:
+        return max(SLOW_CLASSES.get((base.__module__, base.__qualname__), 0) for base in self.thing.__mro__)
 
     def _flags(self) -> int:
         flags = OPEN if not isinstance(self.thing, EnumType) else 0

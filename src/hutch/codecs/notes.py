@@ -20,6 +20,8 @@ HASHES_PARTS = 2  # a call made it, and its hash may be that of its parts
 LONG = 4  # an int, or a fraction, that is so long that it takes time to compare it with a Decimal
 DECIMAL = 8
 VAST = 16  # to iterate over it gives more than it holds, or is Python code
+HOLDS_SLOW = 32  # it is SLOW, or holds what is
+SORTS = 64  # to show it, Python code sorts what it holds
 _CLOSED = (TUPLE, FROZENSET, GLOBAL)
 
 # What is true of what a call has made, itself.
@@ -29,8 +31,8 @@ REFERS = 4  # it holds what it was made of, not a copy
 NUMBER = 8
 LATE = 16  # it was given more when something else held it already
 HAS_STATE = 32  # that has been set, and may be of names that hide methods
-SLOW = 64  # to hash it, or to compare it, takes as long as dozens of others, and longer where it is long
-PYTHON = 128  # Python code hashes it
+SLOW = 64  # to hash it, or to compare it, takes longer than others, and the longer the longer it is
+PYTHON = 128  # Python code hashes it, or tells how to compare it
 
 BLOB = range  # stands for bytes, by where they are
 UNLIMITED = 1 << 62
@@ -46,14 +48,17 @@ class Made:
         depth: how deep it nests, itself included.
         size: how many things have been put into it.
         work: objects that a hash of it, or of all that it holds, visits: each as often as it is reached.
-        items: of a TUPLE, its notes and atoms. Of a GLOBAL and a RESULT, module and name of what was named or called.
+        items: of a TUPLE, its notes and atoms. Of a DICT, keys and values in turn, unless there are too many. Of a
+            GLOBAL and a RESULT, module and name of what was named or called.
         arguments: of a RESULT, the notes and atoms that it was made of.
         held: notes of what has been put into it; None: there are none.
         is_held: something else holds it, and has counted what was in it by then.
         extent: bytes that whoever calls something with it copies, or, of a TUPLE, with what is in it; -1: not known.
         shown: bytes that a repr of it shows, at most: of text, bytes and ints, however deep in it they are, and some of
             each thing, as often as it is reached.
-        flags: OPEN, HASHES_PARTS, LONG, DECIMAL and VAST, of itself or of what it holds.
+        flags: OPEN, HASHES_PARTS, LONG, DECIMAL, VAST, HOLDS_SLOW and SORTS, of itself or of what it holds.
+        weight: of what is SLOW: what it takes at least, more than others.
+        numbers: how many numbers it holds, as often as each is reached: floats count for several.
         own: ATOMIC, RECURSES, REFERS, NUMBER, LATE, HAS_STATE, SLOW and PYTHON, of itself.
         recursing: how many in one another there are of those that recurse, as far as it is known; itself included.
         late: the most of them that it was given late.
@@ -69,10 +74,12 @@ class Made:
         "items",
         "kind",
         "late",
+        "numbers",
         "own",
         "recursing",
         "shown",
         "size",
+        "weight",
         "work",
     )
 
@@ -83,7 +90,7 @@ class Made:
         self.arguments: list[Any] | None = None
         self.held: list[Made] | None = None
         self.is_held = False
-        self.size = self.own = self.recursing = self.late = 0
+        self.size = self.own = self.recursing = self.late = self.weight = self.numbers = 0
         self.extent = -1 if kind == TUPLE else 0
         self.shown = 0
         self.flags = 0 if kind in _CLOSED else OPEN

@@ -61,6 +61,7 @@ _find_setter = re.compile(rb"\x0c(?:\x00{3}|\x00{7})?" + SETTER.encode()).search
 _FLOAT = 0.0  # stands for any float
 _BIG = 1 << 64  # stands for an int that does not fit in 8 bytes, but is not so long that anything takes time
 _BIG_BYTES = 32
+_MOST_ITEMS = 4096  # keys and values of a dict that is given some again and again
 
 
 class _Underflow(Exception):
@@ -105,8 +106,6 @@ class Walk(Accounts):
         self.looked_into: list[tuple[int, int]] = []
         self.names_setter = _find_setter(self.data) is not None
         self.judge = judge
-        self._filled: Made | None = None  # the last dict that was given items, if these are all of its items
-        self._filled_with: list[Any] = []
 
     def text(self, item: Any) -> str | None:
         """The str that an atom on the stack stands for, or None if it is none."""
@@ -141,12 +140,10 @@ class Walk(Accounts):
             self.judge.stored(self, where)
 
     def items_of(self, item: Any) -> list[Any] | None:
-        """Keys and values of a dict, in turn; None if it is none, or was given some before others were given theirs."""
+        """Keys and values of a dict, in turn; None if it is none, or has too many."""
         if type(item) is not Made or item.kind != DICT:
             return None
-        if item is self._filled:
-            return self._filled_with
-        return None if item.size else []
+        return item.items if item.size else []
 
     def name(self, module: str | None, name: str | None) -> Made:
         """Push a global."""
@@ -442,11 +439,13 @@ class Walk(Accounts):
         if target.kind != DICT and self.judge is not None:
             self.judge.filled(self, target, "SETITEMS", items)
         self.hash(items[::2])
-        if target is self._filled:
-            self._filled_with += items
-        else:
-            self._filled = None if target.size else target
-            self._filled_with = items
+        if target.kind == DICT:
+            if not target.size:
+                target.items = items
+            elif target.items is not None:
+                target.items += items
+                if len(target.items) > _MOST_ITEMS:
+                    target.items = None
         self.hold(target, items)
 
     def _add(self, target: Any, items: list[Any], hashed: bool) -> None:

@@ -7,7 +7,7 @@ goes over or hashes, and says whether there may be such a call.
 from __future__ import annotations
 
 from hutch.codecs import notes
-from hutch.codecs.notes import BLOB, OPEN, VAST, Made, copied_by_state, extent_of, width_of
+from hutch.codecs.notes import BLOB, OPEN, SORTS, VAST, Made, copied_by_state, extent_of, width_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,6 +231,8 @@ def one(walk: Walk, items: list[Any]) -> bool:
     item = items[0]
     if type(item) is Made:
         walk.show(item.shown)
+        if item.flags & SORTS:
+            return False
         return not (walk.is_late and item.flags & OPEN and walk.reaches_late(item))
     return True
 

@@ -42,7 +42,11 @@ _ZONE_BYTES = 1 << 14  # and of each call of a method, which finds a time zone
 _DEPTH_OF_FLAT = 8  # as in `glance`: a note is as deep as this, where the object is deeper than it
 _DEPTHS_PER_NOTE = 4
 # What may take too long together: to compare numbers; to copy what gives more than it holds.
-_DANGERS = (frozenset(["decimals", "long ints", "keys"]), frozenset(["vast", "copies"]))
+_DANGERS = (
+    frozenset(["decimals", "long ints", "keys"]),
+    frozenset(["vast", "copies"]),
+    frozenset(["slow keys", "numbers in keys"]),
+)
 _FRAME = 0x95
 _END = State()  # nothing comes next
 
@@ -211,6 +215,10 @@ class Shapes(Learner):
         dangers = set(beginning.dangers)
         if walk.has_decimals:
             dangers.add("decimals")
+        if walk.has_slow_keys:
+            dangers.add("slow keys")
+        if walk.has_number_keys:
+            dangers.add("numbers in keys")
         if walk.has_vast:
             dangers.add("vast")
         if walk.has_copies:
