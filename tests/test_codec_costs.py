@@ -941,6 +941,26 @@ def test_a_shape_knows_how_long_its_keys_are() -> None:
         codec.decode(KEY, data("s" * 60_000, "s" * 60_000, 20_000))
 
 
+def test_a_shape_takes_texts_none_of_which_is_as_long_as_another_one() -> None:
+    def data(size: int) -> bytes:
+        """A key that is fetched, a number, an object, and a text."""
+        first = named(__name__, "Node") + b"]\x8c\x03key\x94a" + b"}(h\x04K\x01u"
+        return b"\x80\x04]\x94(" + first + b"h\x03)\x81X" + struct.pack("<I", size) + b"h" * size + b"e."
+
+    codec = SafePickle([Node])
+    for size in range(20, 60):
+        codec._shapes.learn(data(size), walked(codec, data(size)), codec)
+    assert data(200) in codec._shapes
+    assert data(100_000) in codec._shapes
+    assert len(codec.decode(KEY, data(100_000))) == 5
+
+
+def walked(codec: SafePickle, data: bytes) -> Walk:
+    walk = Walk(data, codec)
+    walk.run()
+    return walk
+
+
 def test_how_deep_elements_are_is_found_out_by_each_of_them_once() -> None:
     element = global_("xml.etree.ElementTree", "Element") + text("a") + b"\x85R"
     data = b"\x80\x03" + element + b"q\x000" + element + b"(" + get(0) * 20_000 + b"eq\x010(" + get(1) * 5000 + b"l."

@@ -138,7 +138,7 @@ class _Beginning:
         if compared * (longest // WORK_BYTES) <= most_work(len(data)):
             return True
         lengths = Counter([end - start for start, end in _split(data)[1]])
-        twins = max([length for length, count in lengths.items() if count > 1])  # others are equal to none
+        twins = max([length for length, count in lengths.items() if count > 1], default=0)  # others equal none
         return compared * (twins // WORK_BYTES) <= most_work(len(data))
 
 
