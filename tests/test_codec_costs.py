@@ -22,6 +22,7 @@ from hutch.codecs import SafePickle, glance, granted
 from hutch.codecs.glance import look
 from hutch.codecs.opcodes import Walk
 from hutch.errors import CodecError, LimitError
+from test_codec_glance import FIRSTS
 
 KEY = b"key"
 COPIES = "copies long text or bytes"
@@ -408,7 +409,7 @@ def test_a_glance_tells_uuids(name: str) -> None:
 @pytest.mark.parametrize("name", NO_NUMBERS)
 def test_a_glance_tells_no_uuid_of_anything_else(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = body(NO_NUMBERS[name])
-    for first in range(14):
+    for first in FIRSTS:
         found = look(data, CODEC._names, 1000, first)
         assert found is None
     with pytest.raises(CodecError):
@@ -429,7 +430,7 @@ def test_a_glance_does_not_tell_what_puts_a_list_into_itself() -> None:
     data = (
         b"\x80\x04](]\x94Na" + named("builtins", "slice") + b"K\x00K\x00N\x87R\x94" + b"h\x00h\x04h\x00s" * 20 + b"e."
     )
-    for first in range(14):
+    for first in FIRSTS:
         assert look(data, CODEC._names, 1000, first) is None
 
 
@@ -460,7 +461,7 @@ def test_a_glance_tells_no_uuid_whose_class_is_named_again(how: str, monkeypatch
     """Of what does not go through the memo, nobody would look what comes next."""
     data = body(FIRST + AGAIN[how] + b")\x81\x94}\x94(\x8c\x03int\x94K\x01\x8c\x07is_safe\x94]ub")
     monkeypatch.setattr(glance, "_watched", lambda *given: (0x70, b"h\x70"))
-    for first in range(14):
+    for first in FIRSTS:
         assert look(data, CODEC._names, 1000, first) is None
     with pytest.raises(CodecError):
         CODEC.decode(KEY, data)
@@ -499,7 +500,7 @@ def is_old(entries: bytes) -> bool:
 def test_a_glance_tells_decimals(name: str) -> None:
     entries = ONE_TEXT[name] + NOT_FLAT
     data = (b"\x80\x02](" if is_old(entries) else b"\x80\x04](") + entries + b"e."
-    for first in range(14):
+    for first in FIRSTS:
         assert look(data, CODEC._names, 1000, first) is not None
     assert decimal.Decimal(5) in CODEC.decode(KEY, data)
 
@@ -509,7 +510,7 @@ def test_a_glance_tells_no_decimal_of_anything_else(name: str) -> None:
     entries = NO_TEXT[name] + NOT_FLAT
     for padding in (b"", b"\x8c\xff" + b"h\x02" * 127 + b"x", (b"\x8c\xff" + b"h\x02" * 127 + b"x") * 300):
         data = (b"\x80\x02](" if is_old(entries) else b"\x80\x04](") + entries + padding + b"e."
-        for first in range(14):
+        for first in FIRSTS:
             assert look(data, CODEC._names, 1000, first) is None
 
 
@@ -522,7 +523,7 @@ def test_a_glance_tells_many_rows_with_decimals(protocol: int) -> None:
     assert found is not None
     assert CODEC.decode(KEY, data) == rows
     bad = data[:-2] + NO_TEXT["of digits"].replace(b"h\x03", b"N").replace(b"h\x02h\x04", b"h\x02N\x85") + data[-2:]
-    for first in range(14):
+    for first in FIRSTS:
         assert look(bad, CODEC._names, 1000, first) is None
 
 
@@ -533,7 +534,7 @@ def test_a_glance_does_not_tell_what_makes_many_paths(between: bytes) -> None:
     def paths(count: int) -> bytes:
         return body(named("pathlib", "PurePosixPath") + arguments + (b"h\x02h\x03" + between + b"R") * count)
 
-    for first in range(14):
+    for first in FIRSTS:
         assert look(paths(4000), CODEC._names, 1000, first) is None
     with pytest.raises(CodecError):
         CODEC.decode(KEY, paths(4000))
@@ -554,7 +555,7 @@ def test_a_state_is_copied_each_time(name: str) -> None:
         return body(cls + state + (b"h\x02" + call + b"h\x03b") * count)
 
     assert CODEC.decode(KEY, data(3000, 10))
-    for first in range(14):
+    for first in FIRSTS:
         assert look(data(3000, 3000), CODEC._names, 1000, first) is None
     with pytest.raises(LimitError, match=COPIES):
         CODEC.decode(KEY, data(3000, 3000))
@@ -707,7 +708,7 @@ def test_slices_do_not_nest_deep_at_a_glance() -> None:
         return b"\x80\x04" + named("builtins", "slice") + b"h\x02" * count + b"N" + b"\x85R" * count + b"."
 
     assert type(CODEC.decode(KEY, nested(400))) is slice
-    for first in range(14):
+    for first in FIRSTS:
         assert look(nested(6000), CODEC._names, 10**6, first) is None
     for codec in (CODEC, SafePickle(max_depth=10**6)):
         with pytest.raises(LimitError):
@@ -812,7 +813,7 @@ def test_what_classes_of_the_library_copy_is_counted(name: str) -> None:
 def test_nothing_that_copies_is_called_at_a_glance(name: str) -> None:
     module, _, cls = name.rpartition(".")
     data = body(named(module, cls) + b"](" + b"N" * 50 + b"e\x94h\x02h\x03\x85R")
-    for first in range(14):
+    for first in FIRSTS:
         assert look(data, ALLOWING._names, 1000, first) is None
 
 
@@ -905,7 +906,7 @@ def test_a_glance_does_not_tell_texts_that_are_compared_each_time() -> None:
         texts = b"".join(text("x" * size) + b"\x94" for size in sizes)
         return b"\x80\x04]\x94(" + texts + b"}(h\x01N" + b"h\x02N" * count + b"ue."
 
-    for first in range(14):
+    for first in FIRSTS:
         assert look(data((60_000, 60_000), 40_000), CODEC._names, 1000, first) is None
     assert look(data((60_000, 59_999), 40_000), CODEC._names, 1000)
     assert look(data((60_000, 60_000), 1000), CODEC._names, 1000)

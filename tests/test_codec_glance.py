@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 import attacks
 from hutch.codecs import SafePickle, glance, notes, safe
 from hutch.codecs.accounts import most_work
+from hutch.codecs.forms import KINDS
+from hutch.codecs.forms import MIXED as MIXED_KIND
 from hutch.codecs.glance import look
 from hutch.codecs.notes import Made
 from hutch.codecs.opcodes import Walk
@@ -30,6 +32,7 @@ from hutch.errors import CodecError, ForbiddenGlobalError, HutchError, LimitErro
 KEY = b"key"
 NEW = (4, 5)
 ANY_DEPTH = 10**9
+FIRSTS = range(2 * len(KINDS))  # what a glance may be told to begin with
 
 
 class Colour(enum.Enum):
@@ -191,7 +194,7 @@ BLOW_UP = {
 @pytest.mark.parametrize("name", BLOW_UP)
 def test_what_would_double_with_every_opcode_is_refused(name: str) -> None:
     data = b"\x80\x04" + BLOW_UP[name]
-    for first in range(14):
+    for first in FIRSTS:
         assert look(data, CODEC._names, 1000, first) is None
     with pytest.raises(CodecError):
         CODEC.decode(KEY, data)
@@ -273,7 +276,7 @@ def test_a_glance_is_not_enough(name: str) -> None:
     for whole in (body, b"](" + body[:-1] + b"e.", b"}\x95" + bytes(8) + body):
         for protocol in NEW:
             data = b"\x80" + bytes((protocol,)) + whole
-            for first in range(14):
+            for first in FIRSTS:
                 assert look(data, CODEC._names, 1000, first) is None
             with suppress(CodecError) if name in HASHES else pytest.raises(CodecError):
                 SafePickle(MINE).decode(KEY, data)
@@ -354,7 +357,7 @@ def glances(data: bytes) -> set[int]:
     for least in (0, len(data) + 1):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(glance, "_FRAME_BYTES", least)
-            for first in range(14):
+            for first in FIRSTS:
                 found = look(data, CODEC._names, ANY_DEPTH, first)
                 if found is not None:
                     kinds.add(found[3] // 2)
@@ -420,7 +423,7 @@ def test_no_gadget_passes_at_a_glance() -> None:
     for module, name, arguments in attacks.GADGETS:
         for how, data in attacks.calls_of(module, name, arguments):
             for whole in (data, b"\x80\x04" + data, b"\x80\x04" + ZONE + b"0" + data):
-                for first in range(14):
+                for first in FIRSTS:
                     found = look(whole, names, 1000, first)
                     assert found is None or (module, name) in CODEC._entries, (module, name, how)
 
@@ -497,7 +500,7 @@ NOT_MIXED = {
 def test_a_glance_tells_no_tuple_of_what_may_hold_more(name: str) -> None:
     codec = SafePickle([Colour, Ticket])
     data = b"\x80\x04]\x94(" + NOT_MIXED[name] + b"e."
-    for first in range(14):
+    for first in FIRSTS:
         assert look(data, codec._names, 1000, first) is None
 
 
@@ -506,7 +509,7 @@ def test_texts_in_tuples_are_counted_where_they_are_compared() -> None:
     tuples = b"(" + b"h\x01" * 60 + b"t\x94" + b"(" + b"h\x02" * 60 + b"t\x94"
     data = b"\x80\x04]\x94(" + texts + tuples + b"}(h\x03N" + b"h\x04N" * 30_000 + b"ue."
     codec = SafePickle()
-    for first in range(14):
+    for first in FIRSTS:
         assert look(data, codec._names, 1000, first) is None
     with pytest.raises(LimitError):
         codec.decode(KEY, data)
@@ -593,7 +596,7 @@ def test_whatever_a_glance_tells_has_flat_tuples(seed: int) -> None:
     for _ in range(12_000):
         data = b"\x80\x04]\x94(" + b"".join(pieces.value() for _ in range(pieces.dice.randrange(1, 7))) + b"e."
         found = look(data, codec._names, ANY_DEPTH, 12)
-        if found is None or found[3] >> 1 != 6:
+        if found is None or found[3] >> 1 != MIXED_KIND:
             continue
         told += 1
         walk = Flat(data, codec, max_work=most_work(len(data)))

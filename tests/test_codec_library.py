@@ -29,7 +29,7 @@ from attacks import global_, text
 from hutch.codecs import SafePickle
 from hutch.codecs.glance import look
 from hutch.errors import CodecError, ForbiddenGlobalError, LimitError
-from test_codec_glance import named
+from test_codec_glance import FIRSTS, named
 
 KEY = b"key"
 MISUSED = "as no pickle of data does"
@@ -257,7 +257,7 @@ def test_a_glance_does_not_tell_what_parses_one_text_again_and_again() -> None:
         address = b"\x8c\x131:2:3:4:5:6:7:8/128\x94\x85\x94R\x94"
         return b"\x80\x04]\x94(" + named("ipaddress", "IPv6Interface") + address + b"h\x03h\x05R\x94" * count + b"e."
 
-    for first in range(14):
+    for first in FIRSTS:
         assert look(data(40_000), codec._names, 1000, first) is None
     assert look(data(100), codec._names, 1000)
     assert len(codec.decode(KEY, data(100))) == 101
@@ -353,7 +353,7 @@ GIVEN = {
 def test_nothing_is_put_into_a_class_or_into_a_member_of_an_enum(name: str) -> None:
     codec = SafePickle([Registered, Extended, Appended, Set, Mark])
     for data in (b"\x80\x04" + GIVEN[name] + b".", b"\x80\x04]\x94(" + GIVEN[name] + b"e."):
-        for first in range(14):
+        for first in FIRSTS:
             assert look(data, codec._names, 1000, first) is None
         with pytest.raises(CodecError):
             codec.decode(KEY, data)
@@ -411,7 +411,7 @@ SLOW = {
 @pytest.mark.parametrize("name", SLOW)
 def test_what_takes_long_to_compare_is_counted(name: str) -> None:
     codec = SafePickle()
-    for first in range(14):
+    for first in FIRSTS:
         assert look(SLOW[name], codec._names, 1000, first) is None
     for _ in range(3):
         with pytest.raises(LimitError, match="has keys so long"):

@@ -25,7 +25,6 @@ from hutch.codecs.notes import (
     REFERS,
     RESULT,
     SET,
-    SLOW,
     TUPLE,
     VAST,
     WIDE,
@@ -40,12 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-__all__ = ["MOST_RECURSING", "WORK_BYTES", "Accounts", "most_copied", "most_work", "weigh"]
+__all__ = ["MOST_RECURSING", "PARSED_PER_BYTE", "WORK_BYTES", "Accounts", "most_copied", "most_work", "weigh"]
 
+PARSED_PER_BYTE = 8  # of an int or of text: to find a common divisor, or what it means, takes as long as to copy these
 WORK_BYTES = 64  # of an int or of text that one unit of work goes over: two that are equal are compared
-_SLOW_BYTES = 8  # of what is SLOW, that take as long as one unit more
+_SLOW_BYTES = 8  # of what has a weight, that take as long as one unit more
 _PYTHON_WORK = 8
-# Where some key is SLOW, others may be compared with it: an int, or a float, which is made a Decimal first.
+# Where some key has a weight, others may be compared with it: an int, or a float, which is made a Decimal first.
 _NUMBER_WORK, _INT, _FLOAT = 32, 1, 10
 _SLOWLY_SHOWN_BYTES = 64  # of what Python code shows
 _SHOWN_BYTES = 8  # of each thing, beside its text
@@ -80,7 +80,7 @@ class Accounts:
         has_numbers: an int or a Fraction was made by a call.
         has_vast: something was made that gives more than it holds.
         has_copies: something was called that may copy parts of parts.
-        has_slow_keys: some key is SLOW, or holds what is.
+        has_slow_keys: some key has a weight, or holds what has one.
         has_number_keys: some key is a number, or holds one.
         has_parsed: something was made of text or of long ints that takes longer than to copy them.
     """
@@ -247,7 +247,7 @@ class Accounts:
                 path += [part for part in parts if id(part) not in works]
             else:
                 if known < 0:
-                    own = 1 + note.size + max(note.extent, 0) // WORK_BYTES + weigh(note, note.extent)
+                    own = 1 + note.size + max(note.extent, 0) // WORK_BYTES + weigh(note.own, note.weight, note.extent)
                     works[id(note)] = own + sum(works[id(part)] for part in parts)
                 path.pop()
             self.work_left -= _WORK_PER_NOTE * (1 + len(parts))
@@ -288,6 +288,11 @@ class Accounts:
         if self.copy_left < 0:
             raise LimitError("copies long text or bytes so often that what comes out would be many times its size")
 
+    def parse(self, extent: int) -> None:
+        """Take bytes off the budget of which a call makes something that takes longer than to copy them."""
+        self.has_parsed = True
+        self.copy(PARSED_PER_BYTE * extent)
+
     def show(self, extent: int) -> None:
         """Refuse what shows too many bytes in an error, which is raised once."""
         if extent > self.copy_left:
@@ -300,13 +305,13 @@ class Accounts:
         self.copy(result.extent)
         if not result.own & ATOMIC:
             result.work += arguments.work + result.extent // WORK_BYTES
-        result.work += weigh(result, result.extent)
-        if result.own & SLOW:
+        result.work += weigh(result.own, result.weight, result.extent)
+        if result.weight:
             result.flags |= HOLDS_SLOW
         elif not result.own & ATOMIC:
             result.numbers = arguments.numbers
         result.depth += arguments.depth - 1
-        result.shown = arguments.shown + (_SLOWLY_SHOWN_BYTES if result.own & (SLOW | PYTHON) else 0)
+        result.shown = arguments.shown + (_SLOWLY_SHOWN_BYTES if result.weight or result.own & PYTHON else 0)
         if result.flags & DECIMAL:
             self.has_decimals = True
             self._longest_decimal = max(self._longest_decimal, extent)
@@ -321,11 +326,11 @@ class Accounts:
             self._nest(result, arguments.recursing)
 
 
-def weigh(note: Made, extent: int) -> int:
+def weigh(own: int, weight: int, extent: int) -> int:
     """What it takes more than others do to hash what a call has made of so many bytes, or to compare it."""
-    if note.own & SLOW:
-        return note.weight + extent // _SLOW_BYTES
-    return _PYTHON_WORK if note.own & PYTHON else 0
+    if weight:
+        return weight + extent // _SLOW_BYTES
+    return _PYTHON_WORK if own & PYTHON else 0
 
 
 def _hashed(note: Made) -> list[Made]:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from hutch.codecs import rules
 from hutch.codecs.hopeless import successor
-from hutch.codecs.notes import ATOMIC, DECIMAL, LONG, NUMBER, OPEN, PYTHON, RECURSES, SLOW, SORTS, VAST
+from hutch.codecs.notes import ATOMIC, DECIMAL, LONG, NUMBER, OPEN, PYTHON, RECURSES, SORTS, VAST
 from hutch.codecs.standins import array_of, encode, reconstruct, zone_method
 from hutch.errors import CodecError
 
@@ -28,8 +28,8 @@ __all__ = [
     "FLAGS",
     "GETATTR",
     "RECONSTRUCTOR",
-    "SLOW_CLASSES",
     "UUID",
+    "WEIGHTS",
     "ZONE",
     "Entry",
     "array_entry",
@@ -75,7 +75,7 @@ class Entry:
         self.newobj = newobj
         self.makes = where if makes is None else makes
         self._thing = thing
-        self._marks: tuple[int, int] | None = None
+        self._marks: tuple[int, int, int] | None = None
 
     @property
     def is_free(self) -> bool:
@@ -83,14 +83,9 @@ class Entry:
         return self.where in _FREE
 
     @property
-    def weight(self) -> int:
-        """As `hutch.codecs.notes` has it."""
-        return SLOW_CLASSES.get(self.where, 0)
-
-    @property
     def is_quick(self) -> bool:
         """Whether what it makes is hashed and compared about as quickly as text."""
-        return not self.marks[0] & SLOW
+        return not self.marks[2]
 
     @property
     def takes_state(self) -> bool:
@@ -103,20 +98,23 @@ class Entry:
         return self.where in _STATELESS
 
     @property
-    def marks(self) -> tuple[int, int]:
-        """What `hutch.codecs.notes` calls `own` and `flags` of what it makes."""
+    def marks(self) -> tuple[int, int, int]:
+        """What `hutch.codecs.notes` calls `own`, `flags` and `weight` of what it makes."""
         if self._marks is None:
-            self._marks = self._own(), self._flags()
+            self._marks = self._own(), self._flags(), self._weight()
         return self._marks
 
     def _own(self) -> int:
         own = NUMBER if FLAGS.get(self.where, 0) & (LONG | DECIMAL) else 0
-        own |= (SLOW if self.where in SLOW_CLASSES else 0) | (PYTHON if self.where in _CONVERTED else 0)
+        own |= PYTHON if self.where in _CONVERTED else 0
         return own | (ATOMIC if self.where in _NO_KEYS else 0) | (RECURSES if self.where in _RECURSING else 0)
 
     def _flags(self) -> int:
         is_open = self.builds is not rules.never or any(self.where in some for some in _FILLED.values())
         return FLAGS.get(self.where, 0) | (OPEN if is_open else 0)
+
+    def _weight(self) -> int:
+        return WEIGHTS.get(self.where, 0)
 
     @property
     def is_tuple(self) -> bool:
@@ -206,7 +204,7 @@ FLAGS = {
 _FREE = _STATELESS | _NETWORKS
 _INTERFACES = frozenset((module, name) for module, name in _NETWORKS if name.endswith("Interface"))
 # Python code hashes and compares these, or numbers are converted before that: what it takes more than others do.
-SLOW_CLASSES = {
+WEIGHTS = {
     ("decimal", "Decimal"): 8,
     ("fractions", "Fraction"): 32,
     **dict.fromkeys(_PATHS, 16),

@@ -12,7 +12,7 @@ import re
 from hutch.codecs import notes
 from hutch.codecs.allowed import Entry
 from hutch.codecs.notes import Made, extent_of
-from hutch.codecs.rules import is_bytes, never
+from hutch.codecs.rules import is_bytes, never, parts_of_tuple
 from hutch.errors import CodecError
 
 TYPE_CHECKING = False
@@ -33,10 +33,6 @@ def _is_made(item: Any, where: Global) -> bool:
     return type(item) is Made and item.kind == notes.RESULT and item.items == where
 
 
-def _tuple(item: Any) -> list[Any] | None:
-    return item.items if type(item) is Made and item.kind == notes.TUPLE else None
-
-
 def _same(found: list[Any], expected: list[Any]) -> bool:
     """The same numbers: True is not 1 here."""
     return len(found) == len(expected) and all(
@@ -53,7 +49,7 @@ def _dtype(walk: Walk, items: list[Any]) -> bool:
 def _dtype_state(walk: Walk, items: list[Any]) -> bool:
     """The state that NumPy writes for a dtype of that name."""
     target, state = items
-    found = _tuple(state)
+    found = parts_of_tuple(state)
     arguments = target.arguments
     match = _NAME.fullmatch(walk.text(arguments[0]) or "") if arguments else None
     if found is None or match is None or len(found) < 8 or walk.text(found[1]) not in ("<", ">", "|", "="):
@@ -75,11 +71,11 @@ def _dtype_state(walk: Walk, items: list[Any]) -> bool:
 
 def _is_unit(item: Any) -> bool:
     """The unit of a time: ``(None or {}, (b'ns', 1, 1, 1))``."""
-    pair = _tuple(item)
+    pair = parts_of_tuple(item)
     if pair is None or len(pair) != 2:
         return False
     extra, unit = pair
-    numbers = _tuple(unit)
+    numbers = parts_of_tuple(unit)
     return (
         (extra is None or (type(extra) is Made and extra.kind == notes.DICT and extra.size == 0))
         and numbers is not None
@@ -92,7 +88,7 @@ def _is_unit(item: Any) -> bool:
 def _reconstruct(walk: Walk, items: list[Any]) -> bool:
     if len(items) != 3 or type(items[0]) is not Made or items[0].kind != notes.GLOBAL:
         return False
-    shape = _tuple(items[1])
+    shape = parts_of_tuple(items[1])
     return items[0].items == ("numpy", "ndarray") and shape is not None and _same(shape, [0]) and is_bytes(items[2])
 
 
@@ -104,13 +100,13 @@ def _width(walk: Walk, dtype: Any) -> int:
 
 
 def _is_shape(item: Any) -> bool:
-    shape = _tuple(item)
+    shape = parts_of_tuple(item)
     return shape is not None and len(shape) <= 64 and all(type(size) is int and size >= 0 for size in shape)
 
 
 def _array_state(walk: Walk, items: list[Any]) -> bool:
     """``(1, shape, dtype, is_fortran, bytes)``; NumPy compares the size of the bytes with shape and dtype."""
-    found = _tuple(items[1])
+    found = parts_of_tuple(items[1])
     if found is None or len(found) != 5:
         return False
     walk.copy(extent_of(found[4]))  # where bytes are in another order than here
@@ -177,11 +173,7 @@ class Scalar(Entry):
 
     __slots__ = ()
 
-    def _own(self) -> int:
-        return notes.SLOW
-
-    @property
-    def weight(self) -> int:
+    def _weight(self) -> int:
         return _SCALAR_WORK
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "BUILT",
     "DICTS",
     "FLAT",
+    "KINDS",
     "MIXED",
     "MOST_PARTS",
     "NO_HASHING",

@@ -45,7 +45,7 @@ which is copied once; or a class, which none of those that may be named there do
 
 from __future__ import annotations
 
-from hutch.codecs.accounts import MOST_RECURSING, WORK_BYTES, most_copied, most_work
+from hutch.codecs.accounts import MOST_RECURSING, PARSED_PER_BYTE, WORK_BYTES, most_copied, most_work
 from hutch.codecs.forms import (
     BUILT,
     DICTS,
@@ -68,11 +68,12 @@ from hutch.codecs.forms import (
     is_zone,
     simple,
 )
-from hutch.codecs.memo import LONG, Memo
-from hutch.codecs.rules import ADDRESS_BYTES, PARSED_PER_BYTE
+from hutch.codecs.memo import LONG, TEXTS, Memo
+from hutch.codecs.rules import ADDRESS_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterable
 
     from hutch.codecs.forms import Watched
@@ -94,11 +95,10 @@ _ZONE = b"\x8c\x08timezone\x94\x93"
 _WATCHED = {NO_HASHING: b"\x8c\x07Decimal\x94\x93", BUILT: b"\x8c\x04UUID\x94\x93"}
 _DECIMAL_LINES = b"cdecimal\nDecimal\n"
 _MANY_BYTES = 1 << 16  # of a pickle that is looked at twice: it takes some milliseconds to prepare for that
-_FEW_BYTES_OF_PATHS = 1 << 14
+_FEW_BYTES_OF_PATHS = 1 << 14  # that take no time to compare, however long the paths in them are
 _FRAME_BYTES = 1 << 16  # picklers begin another frame when there are as many
 _MOST_FETCHED = 64  # different things in pairs; each takes a search
 _MOST_BYTES = 1 << 22  # where there are such: what one search has dealt with hides nothing from the next
-_TEXTS = b"\x8cXC\x8a"  # what may be in a pair: SHORT_BINUNICODE and others that hold nothing
 
 _LETTERS, _LETTERS_OF_SINGLES = frozenset(b"hj\x86"), frozenset(b"hj\x85")
 _run_simple = simple()
@@ -138,23 +138,22 @@ class Names:
     def fetched(self, data: bytes, at: int, memo: Memo) -> int:
         """Where STACK_GLOBAL ends, if a module is fetched at that place, and is that of one of these; else 0."""
         found = is_named(data, at)
-        if found is None:
-            return 0
-        index, size, name = found.groups()
-        if len(name) != size[0] or len(index) != (1 if data[at] == 0x68 else 4):
-            return 0
-        place = memo.place(int.from_bytes(index, "little"))
-        return found.end() if place < at and (memo.text(place), name) in self.pairs else 0
+        return found.end() if found is not None and 0 <= self._module_of(found, memo) < at else 0
 
     def have(self, naming: bytes, memo: Memo) -> bool:
         """Whether opcodes name one of these: two texts, or something fetched and a text, and STACK_GLOBAL."""
         if naming[0] == 0x8C:
             return naming[:-1] in self.suffixes
         found = is_named(naming)
-        if found is None:
-            return False
+        return found is not None and self._module_of(found, memo) >= 0
+
+    def _module_of(self, found: re.Match[bytes], memo: Memo) -> int:
+        """Where the module is that is fetched before a name, if both are of one of these; else -1."""
         index, size, name = found.groups()
-        return len(name) == size[0] and (memo.text(memo.place(int.from_bytes(index, "little"))), name) in self.pairs
+        if len(name) != size[0] or len(index) != (1 if found[0][0] == 0x68 else 4):
+            return -1
+        place = memo.place(int.from_bytes(index, "little"))
+        return place if (memo.text(place), name) in self.pairs else -1
 
 
 def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) -> tuple[bool, bool, bool, int] | None:
@@ -199,7 +198,8 @@ def look(data: bytes, names: tuple[Names, ...], max_depth: int, first: int = 0) 
                 if at + 1 != size:
                     return None
                 if kind == MIXED:
-                    names_some = _is_mixed(data, [*pieces, (begun, at)], names[kind], framed, pairs)
+                    memo = memo or Memo(data)
+                    names_some = _is_mixed(memo, [*pieces, (begun, at)], names[kind], framed, pairs)
                     if names_some is None:
                         break
                     named = names_some
@@ -323,17 +323,18 @@ def _most_compared(kind: int, opcodes: int, twins: int) -> int:
     return opcodes // 2 * parts * (twins // WORK_BYTES)
 
 
-def _is_mixed(data: bytes, pieces: list[tuple[int, int]], names: Names, framed: bool, marked: bool) -> bool | None:
+def _is_mixed(memo: Memo, pieces: list[tuple[int, int]], names: Names, framed: bool, marked: bool) -> bool | None:
     """Whether classes are named in a pickle; None if one is not among `names`, or a tuple is not sure to be flat.
 
     Args:
-        pieces: where the opcodes are before, between and behind long texts.
+        memo: of the pickle.
+        pieces: where its opcodes are before, between and behind long texts.
+        framed, marked: as for `fetched_or_named`.
     """
-    memo = Memo(data)
     named = False
     find = fetched_or_named(framed, marked)
     for begin, end in pieces:
-        for found in {*find(data, begin, end)}:
+        for found in {*find(memo.data, begin, end)}:
             if len(found) > 5:
                 if found[-1] != 0x93 or not names.have(found, memo):
                     return None
@@ -417,7 +418,7 @@ def _are_flat(data: bytes, zones: set[int], memo: Memo, classes: bool) -> bool:
             at = found.end()
             both, index = found.groups()
             place = memo.place(int.from_bytes(index, "little"))
-            if place < 0 or (memo.data[place] not in (b"\x93" if classes else _TEXTS) and place not in zones):
+            if place < 0 or (memo.data[place] not in (b"\x93" if classes else TEXTS) and place not in zones):
                 return False
             # Two pairs overlap only if one of these is in an index: with so few bytes, no index is as high as they are.
             if not letters.isdisjoint(index):

@@ -9,9 +9,9 @@ from random import Random
 from types import FunctionType, MethodDescriptorType, WrapperDescriptorType
 
 from hutch.codecs import notes, rules
-from hutch.codecs.allowed import DATA, FLAGS, SLOW_CLASSES, Entry
+from hutch.codecs.allowed import DATA, FLAGS, WEIGHTS, Entry
 from hutch.codecs.hopeless import refusal_of
-from hutch.codecs.notes import ATOMIC, DECIMAL, HASHES_PARTS, LONG, NUMBER, OPEN, PYTHON, RECURSES, REFERS, SLOW, VAST
+from hutch.codecs.notes import ATOMIC, DECIMAL, HASHES_PARTS, LONG, NUMBER, OPEN, PYTHON, RECURSES, REFERS, VAST
 from hutch.errors import CodecError
 
 TYPE_CHECKING = False
@@ -64,23 +64,23 @@ class UserEntry(Entry):
     def _own(self) -> int:
         own = NUMBER if self._flags() & (LONG | DECIMAL) else 0
         own |= PYTHON if isinstance(getattr(self.thing, "__hash__", None), FunctionType) else 0
-        own |= SLOW if self.weight else 0
         own |= (0 if self.hashes_parts else ATOMIC) | (0 if _is_of_python(self.thing) else RECURSES)
         return own | (REFERS if rule_for(self.thing) is rules.anything else 0)
 
-    @property
-    def weight(self) -> int:
-        return max(SLOW_CLASSES.get((base.__module__, base.__qualname__), 0) for base in self.thing.__mro__)
+    def _weight(self) -> int:
+        return max(WEIGHTS.get(home, 0) for home in self._homes())
 
     def _flags(self) -> int:
-        flags = OPEN if not isinstance(self.thing, EnumType) else 0
-        for base in self.thing.__mro__:
-            flags |= FLAGS.get((base.__module__, base.__qualname__), 0)
-            if not flags & OPEN:  # a member of an enum
-                continue
-            if any(isinstance(vars(base).get(name), FunctionType) for name in ("__iter__", "__getitem__", "keys")):
-                flags |= VAST
-        return flags | (HASHES_PARTS if self.hashes_parts else 0)
+        flags = HASHES_PARTS if self.hashes_parts else 0
+        if not isinstance(self.thing, EnumType):
+            flags |= OPEN | (VAST if any(map(_is_iterated_by_python, self.thing.__mro__)) else 0)
+        for home in self._homes():
+            flags |= FLAGS.get(home, 0)
+        return flags
+
+    def _homes(self) -> list[Global]:
+        """Modules and names of the class and its bases."""
+        return [(base.__module__, base.__qualname__) for base in self.thing.__mro__]
 
     @property
     def is_tuple(self) -> bool:
@@ -120,9 +120,7 @@ class UserEntry(Entry):
     def _is_closed(self) -> bool:
         """Whether nothing happens to the class itself where a pickle treats it as one of its objects."""
         cls: Any = self._thing
-        return not hasattr(type(cls), "__setitem__") and not any(
-            _is_misled(cls, name) for name in ("append", "extend", "add", "__setstate__")
-        )
+        return not hasattr(type(cls), "__setitem__") and not any(_is_misled(cls, name) for name in _TAKING)
 
     @property
     def has_members(self) -> bool:
@@ -132,7 +130,7 @@ class UserEntry(Entry):
             type(cls) is EnumType
             and bool(cls.__members__)
             and cls.__hash__ in hashes
-            and not any(hasattr(cls, name) for name in ("__setstate__", "__setitem__", "append", "extend", "add"))
+            and not any(hasattr(cls, name) for name in ("__setitem__", *_TAKING))
             and not any("__call__" in vars(base) for base in cls.__mro__)
         )
 
@@ -158,6 +156,11 @@ class UserEntry(Entry):
         if not isinstance(method, FunctionType) and type(items[1]) is notes.Made:  # it may copy parts of parts
             walk.copy(notes.POINTER_BYTES * items[1].work)
         return True
+
+
+def _is_iterated_by_python(base: type) -> bool:
+    """Whether a class brings Python code that goes over what its objects hold."""
+    return any(isinstance(vars(base).get(name), FunctionType) for name in ("__iter__", "__getitem__", "keys"))
 
 
 def _takes_keys(cls: Any) -> bool:
@@ -196,6 +199,7 @@ def _is_morsel(item: Any) -> bool:
 
 # The methods that put more into what is no list or set.
 _FILLING = {"APPENDS": ("extend", "append"), "ADDITEMS": ("add",)}
+_TAKING = (*_FILLING["APPENDS"], *_FILLING["ADDITEMS"], "__setstate__")  # and what takes a state
 
 _BASE_RULES: dict[type, Rule] = {
     int: rules.atoms,

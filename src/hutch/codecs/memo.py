@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-__all__ = ["LONG", "Memo"]
+__all__ = ["LONG", "TEXTS", "Memo"]
 
 LONG = {0x58: 4, 0x42: 4, 0x8D: 8, 0x8E: 8}  # BINUNICODE, BINBYTES, BINUNICODE8, BINBYTES8: size of the size
 
@@ -24,7 +24,7 @@ _FIXED = {
     0x80: 1,
 }
 _SIZED = {0x8C: 1, 0x43: 1, 0x8A: 1, **LONG}
-_TEXTS = b"\x8cXC\x8a"  # SHORT_BINUNICODE, BINUNICODE, SHORT_BINBYTES, LONG1
+TEXTS = b"\x8cXC\x8a"  # SHORT_BINUNICODE, BINUNICODE, SHORT_BINBYTES, LONG1: what holds nothing
 _ATOMS = b"\x8cC\x8aKMJGN\x88\x89"
 
 
@@ -87,7 +87,7 @@ class Memo:
             return False
         op = self.data[place]
         if op != 0x52:
-            return op in _TEXTS
+            return op in TEXTS
         last = self._calls[place]  # REDUCE, behind a class, an atom, and TUPLE1
         cls, atom, one = [self.data[place] for place in self._ops[last - 4 : last - 1]] if last > 3 else b"..."
         return cls in b"\x93hj" and atom in _ATOMS and one == 0x85

@@ -20,7 +20,7 @@ HASHES_PARTS = 2  # a call made it, and its hash may be that of its parts
 LONG = 4  # an int, or a fraction, that is so long that it takes time to compare it with a Decimal
 DECIMAL = 8
 VAST = 16  # to iterate over it gives more than it holds, or is Python code
-HOLDS_SLOW = 32  # it is SLOW, or holds what is
+HOLDS_SLOW = 32  # it has a weight, or holds what has one
 SORTS = 64  # to show it, Python code sorts what it holds
 _CLOSED = (TUPLE, FROZENSET, GLOBAL)
 
@@ -31,8 +31,7 @@ REFERS = 4  # it holds what it was made of, not a copy
 NUMBER = 8
 LATE = 16  # it was given more when something else held it already
 HAS_STATE = 32  # that has been set, and may be of names that hide methods
-SLOW = 64  # to hash it, or to compare it, takes longer than others, and the longer the longer it is
-PYTHON = 128  # Python code hashes it, or tells how to compare it
+PYTHON = 64  # Python code hashes it, or tells how to compare it
 
 BLOB = range  # stands for bytes, by where they are
 UNLIMITED = 1 << 62
@@ -57,9 +56,9 @@ class Made:
         shown: bytes that a repr of it shows, at most: of text, bytes and ints, however deep in it they are, and some of
             each thing, as often as it is reached.
         flags: OPEN, HASHES_PARTS, LONG, DECIMAL, VAST, HOLDS_SLOW and SORTS, of itself or of what it holds.
-        weight: of what is SLOW: what it takes at least, more than others.
+        weight: what it takes, more than others, to hash it or to compare it, and the longer the longer it is; or 0.
         numbers: how many numbers it holds, as often as each is reached: floats count for several.
-        own: ATOMIC, RECURSES, REFERS, NUMBER, LATE, HAS_STATE, SLOW and PYTHON, of itself.
+        own: ATOMIC, RECURSES, REFERS, NUMBER, LATE, HAS_STATE and PYTHON, of itself.
         recursing: how many in one another there are of those that recurse, as far as it is known; itself included.
         late: the most of them that it was given late.
     """

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADDRESS_BYTES",
-    "PARSED_PER_BYTE",
     "a_dict",
     "address",
     "anything",
@@ -46,6 +45,7 @@ __all__ = [
     "number_of_uuid",
     "one",
     "parts",
+    "parts_of_tuple",
     "slots",
     "texts",
     "three",
@@ -56,7 +56,6 @@ _LITERAL = frozenset((notes.LIST, notes.TUPLE, notes.DICT, notes.SET, notes.FROZ
 _POINTER_BYTES = 8
 _ELEMENT_BYTES = 16  # of a set or dict that is a copy: they take more, but data may have many, if each is copied once
 _DIVIDED_PER_BYTE = 2048  # of the square of what is divided: that takes as long as to copy one byte or two
-PARSED_PER_BYTE = 8  # of an int or of text: to find a common divisor, or what it means, takes as long as to copy these
 _MOST_NUMBERS = 625  # of the state of a generator: 624 of 32 bits, and where it is
 _GENERATOR_BYTES = 4 * _MOST_NUMBERS
 ADDRESS_BYTES = 128  # to make an address or a network of anything
@@ -78,9 +77,7 @@ def copied(walk: Walk, items: list[Any]) -> bool:
             walk.has_copies = True
             walk.copy(max(_ELEMENT_BYTES * item.size, item.shown))
         else:  # text may be taken apart
-            extent = extent_of(item)
-            walk.copy(PARSED_PER_BYTE * extent)
-            walk.has_parsed = walk.has_parsed or extent > 0
+            walk.parse(extent_of(item))
     return not any(type(item) is Made and item.flags & VAST for item in items)
 
 
@@ -95,12 +92,18 @@ def generator_state(walk: Walk, state: Any) -> bool:
 
     Of the numbers of an older version remainders are taken, which of text would be text of any length.
     """
-    items: list[Any] = state.items if type(state) is Made and state.kind == notes.TUPLE else []
-    if len(items) != 3 or type(items[0]) is not int or not (items[2] is None or type(items[2]) in (int, float)):
+    items = parts_of_tuple(state)
+    if items is None or len(items) != 3:
         return False
-    numbers = items[1].items if type(items[1]) is Made and items[1].kind == notes.TUPLE else [None]
+    version, numbers, next_gauss = items[0], parts_of_tuple(items[1]), items[2]
     walk.copy(_GENERATOR_BYTES)
-    return len(numbers) <= _MOST_NUMBERS and all(type(number) is int for number in numbers)
+    return (
+        type(version) is int
+        and (next_gauss is None or type(next_gauss) in (int, float))
+        and numbers is not None
+        and len(numbers) <= _MOST_NUMBERS
+        and all(type(number) is int for number in numbers)
+    )
 
 
 def never(walk: Walk, items: list[Any]) -> bool:
@@ -111,6 +114,11 @@ def never(walk: Walk, items: list[Any]) -> bool:
 def nothing(walk: Walk, items: list[Any]) -> bool:
     """None at all."""
     return not items
+
+
+def parts_of_tuple(item: Any) -> list[Any] | None:
+    """What is in a tuple; None if it is none."""
+    return item.items if type(item) is Made and item.kind == notes.TUPLE else None
 
 
 def _is_literal(item: Any) -> bool:
@@ -196,8 +204,8 @@ def integers(walk: Walk, items: list[Any]) -> bool:
     """Ints only. What divides them by one another takes the square of their bytes."""
     for item in items:
         width = width_of(item)
-        walk.copy(PARSED_PER_BYTE * width + width * width // _DIVIDED_PER_BYTE)
-        walk.has_parsed = walk.has_parsed or width > 0
+        walk.parse(width)
+        walk.copy(width * width // _DIVIDED_PER_BYTE)
     return all(type(item) is int for item in items)
 
 
@@ -205,8 +213,7 @@ def array_of(walk: Walk, items: list[Any]) -> bool:
     """`array.array`, the codes of a type and of a format, and bytes."""
     if len(items) != 4 or type(items[0]) is not Made or items[0].items != ("array", "array"):
         return False
-    walk.copy(PARSED_PER_BYTE * extent_of(items[3]))
-    walk.has_parsed = True
+    walk.parse(extent_of(items[3]))
     return walk.is_text(items[1]) and type(items[2]) is int and is_bytes(items[3])
 
 
@@ -264,8 +271,8 @@ def number_of_uuid(walk: Walk, items: list[Any]) -> bool:
 
 def address(walk: Walk, items: list[Any]) -> bool:
     """One int, or text."""
-    walk.copy(ADDRESS_BYTES + PARSED_PER_BYTE * sum(map(extent_of, items)))
-    walk.has_parsed = True
+    walk.copy(ADDRESS_BYTES)
+    walk.parse(sum(map(extent_of, items)))
     return len(items) == 1 and (type(items[0]) is int or walk.is_text(items[0]))
 
 
@@ -291,19 +298,22 @@ def three(walk: Walk, items: list[Any]) -> bool:
     return True
 
 
-def _names(walk: Walk, state: Any) -> list[Any] | None:
-    """The keys of a dict; None if they are not known, or not all of them are text."""
+def _attributes_of(walk: Walk, state: Any) -> list[tuple[Any, Any]] | None:
+    """Keys and values of a dict; None if they are not known, or not all keys are text."""
     items = walk.items_of(state)
-    return items[::2] if items is not None and all(map(walk.is_text, items[::2])) else None
+    if items is None or not all(map(walk.is_text, items[::2])):
+        return None
+    return list(zip(items[::2], items[1::2], strict=True))
 
 
 def slots(walk: Walk, state: Any) -> bool:
     """Where the state is that of slots, too: it sets attributes, and ``__class__`` must not be among them."""
     walk.copy(copied_by_state(state))
-    if type(state) is not Made or state.kind != notes.TUPLE or len(state.items) != 2 or state.items[1] is None:
+    items = parts_of_tuple(state)
+    if items is None or len(items) != 2 or items[1] is None:
         return True
-    names = _names(walk, state.items[1])
-    return names is not None and not any(map(walk.is_private, names))
+    found = _attributes_of(walk, items[1])
+    return found is not None and not any(walk.is_private(name) for name, _ in found)
 
 
 def attributes(walk: Walk, state: Any) -> bool:
@@ -313,12 +323,10 @@ def attributes(walk: Walk, state: Any) -> bool:
     """
     if state is None:
         return True
-    names = _names(walk, state)
-    return names is not None and all(
-        _is_tuple(value) if walk.spells(name, "args") else not walk.is_private(name) or walk.spells(name, "__notes__")
-        for name, value in zip(names, (walk.items_of(state) or [])[1::2], strict=True)
+    found = _attributes_of(walk, state)
+    return found is not None and all(
+        parts_of_tuple(value) is not None
+        if walk.spells(name, "args")
+        else not walk.is_private(name) or walk.spells(name, "__notes__")
+        for name, value in found
     )
-
-
-def _is_tuple(item: Any) -> bool:
-    return type(item) is Made and item.kind == notes.TUPLE

@@ -42,7 +42,7 @@ from hutch.codecs.framing import guess
 from hutch.codecs.glance import Names, is_simple, look
 from hutch.codecs.granted import UserEntry
 from hutch.codecs.hopeless import found_in_memory, refusal_of, refusal_of_name
-from hutch.codecs.notes import HAS_STATE, RECURSES, SLOW, Made
+from hutch.codecs.notes import HAS_STATE, RECURSES, Made
 from hutch.codecs.opcodes import SETTER, UNKNOWN, Walk
 from hutch.codecs.shapes import MAX_SHAPE_BYTES, Shapes
 from hutch.codecs.source import Source
@@ -341,9 +341,9 @@ class SafePickle(Codec):
         entry = self._entries.get((module, name)) or self._entries.get(successor(module, name))
         if entry is None:
             return 0, 0
-        made = Made(notes.RESULT)
-        made.own, made.weight = entry.marks[0], entry.weight
-        return weigh(made, 0), weigh(made, 255) - weigh(made, 0) + 1
+        own, _, weight = entry.marks
+        least = weigh(own, weight, 0)
+        return least, weigh(own, weight, 255) - least + 1
 
     def _find(self, module: str, name: str) -> Any:
         where = (module, name)
@@ -393,9 +393,7 @@ class SafePickle(Codec):
                 raise _misused(where)
             entry = self._entries[cls.items]
             result.items = cls.items
-        made = self._entries.get(result.items, entry)
-        result.own, result.flags = made.marks
-        result.weight = made.weight if result.own & SLOW else 0
+        result.own, result.flags, result.weight = self._entries.get(result.items, entry).marks
 
     def built(self, walk: Walk, target: Made, state: Any) -> None:
         """The state of an object is about to be set."""

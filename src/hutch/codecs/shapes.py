@@ -16,9 +16,8 @@ from collections import Counter
 from itertools import repeat
 from threading import Lock
 
-from hutch.codecs.accounts import WORK_BYTES, most_copied, most_work
+from hutch.codecs.accounts import PARSED_PER_BYTE, WORK_BYTES, most_copied, most_work
 from hutch.codecs.loops import Opening, State, find_rounds
-from hutch.codecs.rules import PARSED_PER_BYTE
 from hutch.codecs.templates import Learner, may_be_left_out, next_piece, opcodes_of, short_piece
 from hutch.codecs.tracing import Unusual, Values, trace
 
@@ -213,18 +212,16 @@ class Shapes(Learner):
         remembered: int = next(told)
         beginning = self._beginnings.get(remembered) or _Beginning()
         dangers = set(beginning.dangers)
-        if walk.has_decimals:
-            dangers.add("decimals")
-        if walk.has_slow_keys:
-            dangers.add("slow keys")
-        if walk.has_number_keys:
-            dangers.add("numbers in keys")
-        if walk.has_vast:
-            dangers.add("vast")
-        if walk.has_copies:
-            dangers.add("copies")
-        if walk.has_numbers or any(op == 0x8A for op, _, _ in ops):
-            dangers.add("long ints")
+        has_longs = walk.has_numbers or any(op == 0x8A for op, _, _ in ops)
+        found = {
+            "decimals": walk.has_decimals,
+            "long ints": has_longs,
+            "vast": walk.has_vast,
+            "copies": walk.has_copies,
+            "slow keys": walk.has_slow_keys,
+            "numbers in keys": walk.has_number_keys,
+        }
+        dangers.update(danger for danger, is_there in found.items() if is_there)
         states = dict(beginning.states)
         copied, parts, methods = beginning.copied, beginning.parts, dict(beginning.methods)
         hashes, compared = beginning.hashes, beginning.compared
